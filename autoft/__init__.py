@@ -1,0 +1,1 @@
+"""autoft finds the best fine-tuning recipe for a pretrained model."""

@@ -1,0 +1,68 @@
+"""Atomic writes: a reader sees the old file or the new one, never half of one."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoft.errors import StorageError
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, then run the same command again",
+    errno.EDQUOT: "free some space, then run the same command again",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "choose a folder that can be written to",
+    errno.EPERM: "choose a folder that can be written to",
+}
+
+
+def storage_error(error: OSError, path: str | Path | None = None) -> StorageError:
+    """The sentence for an operating system's refusal: path, reason, remedy."""
+    where = path if path is not None else (error.filename or "the disk")
+    remedy = _REMEDIES.get(error.errno or 0, "check the path")
+    return StorageError(f"{where}: {error.strerror or error}; {remedy}")
+
+
+@contextmanager
+def translated(path: str | Path) -> Iterator[None]:
+    """Turn an OSError inside into a `StorageError` about ``path``."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,82 @@
+"""The base of all configuration models, and how their errors are told."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from autoft.errors import ConfigError, near
+
+
+class Config(BaseModel):
+    """A frozen section of configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, raw: object, *, where: str) -> Self:
+        """Validate plain data, telling all errors at once.
+
+        Args:
+            raw: mappings, lists and scalars as YAML gives them.
+            where: what the errors are prefixed with, for example a file name.
+
+        Raises:
+            ConfigError: one line per error, ``where: dotted.path: rule, got value``.
+        """
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            lines = [f"{where}: {line}" for line in _lines(error, cls)]
+            raise ConfigError("\n".join(lines)) from None
+
+    def plain(self) -> dict[str, Any]:
+        """The section as mappings, lists and scalars; values left at their default are left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _lines(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    seen: set[str] = set()
+    for detail in error.errors(include_url=False):
+        line = _line(detail, model)
+        if line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    path = ".".join(str(part) for part in detail["loc"]) or "(whole)"
+    given = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            key = str(detail["loc"][-1])
+            return f"{path}: unknown key{near(key, _known_keys(model, detail['loc'][:-1]))}"
+        case "missing":
+            return f"{path}: is required"
+        case "value_error" if isinstance(cause := detail.get("ctx", {}).get("error"), ValueError):
+            shown = "" if isinstance(given, Mapping | list | BaseModel) else f", got {given!r}"
+            return f"{path}: {cause}{shown}"
+        case _:
+            message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            return f"{path}: must be {message}, got {given!r}"
+
+
+def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section at ``path`` of ``model`` knows."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if current is None:
+            return []
+        if isinstance(part, str) and part in current.model_fields:
+            current = _section_type(current.model_fields[part].annotation)
+    return list(current.model_fields) if current else []
+
+
+def _section_type(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if found := _section_type(argument):
+            return found
+    return None

@@ -1,0 +1,214 @@
+"""A recipe: everything that decides how a model is fine-tuned, and nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from autoft.errors import ConfigError
+from autoft.files import write_text
+from autoft.recipe import yaml
+from autoft.recipe.config import Config
+from autoft.recipe.overrides import apply_overrides
+from autoft.recipe.unfreeze import TopGroups, Unfreeze, UnfreezeValue, parse_unfreeze
+
+Rate: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveRate: TypeAlias = Annotated[float, Field(gt=0.0)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class ModelConfig(Config):
+    """Which pretrained model, and how it is regularised."""
+
+    name: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)] = "pretrained"
+    """``pretrained`` (an installed weights package that fits, else timm's hub), ``hub``, ``package:NAME``,
+    ``random``, or the path of a .safetensors / .pth file."""
+    drop_rate: Rate = 0.0
+    drop_path_rate: Rate = 0.0
+    groups: tuple[str, ...] | None = None
+    """Own layer groups from input to head, each a pattern over parameter names; default: found by autoft."""
+
+
+class DataConfig(Config):
+    """How the data are read, split and fed."""
+
+    task: Literal["single_label", "multi_label", "regression"] = "single_label"
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Side in pixels; default: the model's own."""
+    resize: Literal["squash", "crop"] = "squash"
+    batch_size: PositiveInt = 32
+    augment: Literal["none", "flip", "light", "strong"] = "none"
+    class_weights: Literal["none", "balanced"] = "none"
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_fraction: Fraction = 0.2
+    split_seed: NonNegativeInt | None = None
+    """Default: the recipe's seed."""
+    allow_corrupt_fraction: Fraction = 0.01
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1.0:
+            total = self.val_fraction + self.test_fraction
+            raise ConfigError(f"val_fraction + test_fraction must be below 1, got {total:g}; lower one of them")
+        return self
+
+
+class Stage(Config):
+    """One stage of a staged fine-tune."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+    unfreeze: UnfreezeValue = 0
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    lr: PositiveRate | None = None
+    """Rate of the top backbone group; default: the model family's."""
+    head_lr: PositiveRate | None = None
+    """Rate of the head; default: the model family's."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Rate of a group = lr * layer_decay ** (distance from the top backbone group)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule_steps: PositiveInt | None = None
+    """Optimizer steps over which the schedule falls to zero; default: the stage's length."""
+    warmup_steps: NonNegativeInt = 0
+    patience: PositiveInt | None = None
+    """Evaluations without improvement after which the stage ends; default: it runs its length."""
+    norm: Literal["train", "eval"] = "train"
+    """Whether unfrozen normalisation layers update and use batch statistics."""
+
+    @field_validator("unfreeze", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        value = tuple(value) if isinstance(value, list) else value
+        parse_unfreeze(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ConfigError(
+                f"stage {self.name!r} must give its length as either epochs or steps, "
+                f"got epochs={self.epochs}, steps={self.steps}"
+            )
+        if self.schedule == "constant" and self.schedule_steps is not None:
+            raise ConfigError(
+                f"stage {self.name!r}: schedule_steps has no effect with schedule: constant; leave it out"
+            )
+        return self
+
+    @property
+    def unfreezing(self) -> Unfreeze:
+        """The ``unfreeze`` value, parsed."""
+        return parse_unfreeze(self.unfreeze)
+
+    @property
+    def head_only(self) -> bool:
+        """Whether nothing but the head can train."""
+        return self.unfreezing == TopGroups(0)
+
+
+class Optimisation(Config):
+    """What all stages share."""
+
+    opt: Literal["adamw", "sgd"] = "adamw"
+    momentum: Rate = 0.9
+    """Of SGD; AdamW does not use it."""
+    weight_decay: NonNegativeFloat = 1e-4
+    """Not applied to norms and biases."""
+    clip_grad: NonNegativeFloat = 1.0
+    """Largest gradient norm; 0 does not clip."""
+    label_smoothing: Rate = 0.0
+    mixup: NonNegativeFloat = 0.0
+    """Alpha of the Beta distribution; 0 is off."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Decay per step of an average of the weights, which is then what is evaluated and kept."""
+    amp: Literal["auto", "off"] = "auto"
+    """Mixed precision (bfloat16) where a GPU is."""
+    eval_every_steps: PositiveInt | None = None
+    """Optimizer steps between evaluations; default: an epoch."""
+
+
+class Provenance(Config):
+    """Where a recipe comes from, written when it has been run. Changes nothing but the number of threads."""
+
+    search: str | None = None
+    trial: NonNegativeInt | None = None
+    metric: str
+    value: float
+    data_fingerprint: str
+    threads: PositiveInt
+    versions: dict[str, str] = {}
+
+
+class Recipe(Config):
+    """Model, data, stages, optimisation and seed; immutable.
+
+    Example:
+        >>> recipe = Recipe.parse({"model": "resnet18", "stages": [{"name": "head", "epochs": 3}]}, where="doc")
+        >>> recipe.override({"stages.head.head_lr": 1e-2}).stages[0].head_lr
+        0.01
+    """
+
+    schema_version: Literal[1] = 1
+    model: ModelConfig
+    data: DataConfig = DataConfig()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    optimisation: Optimisation = Optimisation()
+    seed: NonNegativeInt = 0
+    provenance: Provenance | None = None
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _a_name_is_a_model(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("stages")
+    @classmethod
+    def _names_are_unique(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"stage names must differ, got {', '.join(repeated)} more than once")
+        return stages
+
+    def override(self, changes: Mapping[str, Any], *, where: str = "recipe") -> "Recipe":
+        """A recipe with dotted paths changed, validated as a whole.
+
+        A stage is addressed by its name: ``stages.tune.lr``.
+
+        Raises:
+            ConfigError: a path that does not exist, or a value that breaks a rule.
+        """
+        return Recipe.parse(apply_overrides(self.full(), changes, where=where), where=where)
+
+    def full(self) -> dict[str, Any]:
+        """All settings as plain data, those that are none left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as YAML, atomically."""
+        write_text(Path(path), yaml.dumps(self.full()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recipe":
+        """Read a recipe; ``Recipe.load(p) == r`` after ``r.save(p)``.
+
+        Raises:
+            ConfigError: unreadable, not YAML, or a value that breaks a rule (all of them are told).
+        """
+        return cls.parse(yaml.load(Path(path)), where=str(path))
+
+    def fingerprint(self, *parts: str) -> str:
+        """A stable digest of the named top-level parts, or of everything but the provenance."""
+        chosen = parts or tuple(name for name in type(self).model_fields if name != "provenance")
+        plain = self.model_dump(mode="json", include=set(chosen))
+        return fingerprint(plain)
+
+
+def fingerprint(plain: Any) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of plain data, whatever the order of its keys."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,85 @@
+"""Evaluations and curves: what a trainer writes, a pruning rule reads and the study keeps."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, TypeAlias
+
+Mode: TypeAlias = Literal["min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The metric that decides, and which way is better."""
+
+    metric: str
+    mode: Mode
+
+    def score(self, value: float) -> float:
+        """``value`` turned so that higher is better; what is not a number is worst."""
+        if math.isnan(value):
+            return -math.inf
+        return value if self.mode == "max" else -value
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether ``value`` is strictly better."""
+        return self.score(value) > self.score(than)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of a trial on the validation split: the unit of report, checkpoint and verdict."""
+
+    index: int
+    """1 for the first evaluation of the trial, counted through all stages: the rung's unit."""
+    stage: str
+    epoch: float
+    """Epochs of this stage done so far (a fraction with ``eval_every_steps``)."""
+    step: int
+    """Optimizer steps of this stage done so far."""
+    value: float
+    """The objective's metric on the validation split."""
+    train_loss: float
+    """Mean plain training loss since the evaluation before (no smoothing), in nats or squared units."""
+    val_loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    compute_s: float = 0.0
+    """Seconds of training and evaluation since the evaluation before."""
+    warming_up: bool = False
+    """Within the warm-up after an unfreeze: no rule may judge by this one."""
+    diverged: str | None = None
+    """A sentence when the trainer saw a divergence; it does not go on after that."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it; what is not finite becomes a string."""
+        return {key: _jsonable(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `plain`."""
+        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s"}
+        values: dict[str, Any] = {key: float(value) if key in floats else value for key, value in plain.items()}
+        values["metrics"] = {name: float(value) for name, value in plain.get("metrics", {}).items()}
+        return cls(**values)
+
+
+Curve: TypeAlias = tuple[Evaluation, ...]
+
+
+def best_evaluation(curve: Iterable[Evaluation], objective: Objective) -> Evaluation | None:
+    """The first of the best evaluations, or None if there is none that is a number."""
+    best: Evaluation | None = None
+    for evaluation in curve:
+        if evaluation.diverged or not math.isfinite(evaluation.value):
+            continue
+        if best is None or objective.better(evaluation.value, best.value):
+            best = evaluation
+    return best
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {key: _jsonable(part) for key, part in value.items()}
+    return value

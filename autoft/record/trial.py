@@ -1,0 +1,64 @@
+"""A trial's record: what was tried, how far it came, and why it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from autoft.record.evaluation import Curve, Evaluation, Objective, best_evaluation
+
+
+class TrialState(StrEnum):
+    """The states of a trial, by Optuna's names."""
+
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    """Interrupted or paused; goes on from its checkpoint."""
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial will not go on."""
+        return self in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A recipe to try: where it comes from and its coordinates in the search space."""
+
+    recipe: Mapping[str, Any]
+    """The recipe as plain data (`Recipe.full`)."""
+    origin: str
+    """``baseline:NAME`` or the sampler's name."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Value per dimension of the search space; empty when the recipe lies outside of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """All that is known of one trial."""
+
+    number: int
+    state: TrialState
+    proposal: Proposal
+    curve: Curve = ()
+    reason: str = ""
+    """Name of the rule that ended the trial; empty for a complete one."""
+    reason_text: str = ""
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline's name, if the trial is one."""
+        kind, _, name = self.proposal.origin.partition(":")
+        return name if kind == "baseline" else None
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds of training and evaluation."""
+        return sum(evaluation.compute_s for evaluation in self.curve)
+
+    def best(self, objective: Objective) -> Evaluation | None:
+        """The evaluation whose weights are kept."""
+        return best_evaluation(self.curve, objective)
