@@ -174,7 +174,8 @@ class Task:
             case "multi_label":
                 truth = np.asarray(targets) > 0.5
                 rarity = np.where(truth, truth.sum(axis=0)[None, :], len(truth) + 1)
-                return np.where(truth.any(axis=1), rarity.argmin(axis=1), truth.shape[1]).astype(np.int64)
+                rarest = np.where(truth.any(axis=1), rarity.argmin(axis=1), truth.shape[1])
+                return np.asarray(rarest, dtype=np.int64)
             case "regression":
                 edges = np.quantile(targets, np.linspace(0.0, 1.0, _REGRESSION_STRATA + 1)[1:-1])
                 return np.asarray(np.searchsorted(edges, targets, side="right"), dtype=np.int64)
