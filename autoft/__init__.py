@@ -1,1 +1,59 @@
-"""autoft finds the best fine-tuning recipe for a pretrained model."""
+"""autoft finds the best fine-tuning recipe for a pretrained model.
+
+The public names are looked up when they are first used (PEP 562), so importing autoft costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoft.errors import AutoftError
+    from autoft.model import layer_groups
+    from autoft.record import Decision, Evaluation
+    from autoft.recipe import Recipe, Stage
+    from autoft.tuner.result import SearchResult
+    from autoft.tuner.search import fine_tune, resume, search
+
+    __version__: str
+
+_HOMES = {
+    "AutoftError": "autoft.errors",
+    "Decision": "autoft.record",
+    "Evaluation": "autoft.record",
+    "Recipe": "autoft.recipe",
+    "SearchResult": "autoft.tuner.result",
+    "Stage": "autoft.recipe",
+    "fine_tune": "autoft.tuner.search",
+    "layer_groups": "autoft.model",
+    "resume": "autoft.tuner.search",
+    "search": "autoft.tuner.search",
+}
+
+__all__ = [
+    "AutoftError",
+    "Decision",
+    "Evaluation",
+    "Recipe",
+    "SearchResult",
+    "Stage",
+    "__version__",
+    "fine_tune",
+    "layer_groups",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("autoft")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'autoft' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
