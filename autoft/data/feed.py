@@ -39,7 +39,7 @@ def epoch_batches(
 
 
 def _balanced(train_idx: Array, targets: Array, rng: np.random.Generator) -> Array:
-    """As many draws as items, with replacement, each class equally often (give or take one)."""
+    """As many draws as items, with replacement, each class in its turn."""
     classes, members = np.unique(targets[train_idx], return_inverse=True)
     by_class = [train_idx[members == number] for number in range(len(classes))]
     turns = np.resize(rng.permutation(len(classes)), len(train_idx))
@@ -47,7 +47,7 @@ def _balanced(train_idx: Array, targets: Array, rng: np.random.Generator) -> Arr
     for number, items in enumerate(by_class):
         places = turns == number
         drawn[places] = rng.choice(items, size=int(places.sum()))
-    return rng.permutation(drawn)
+    return drawn
 
 
 def read_ahead(batches: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:

@@ -67,6 +67,12 @@ def test_smoothing_never_lets_a_certain_output_be_free(task):
     assert float(task.loss(sure, targets, label_smoothing=0.1)) > 1.0
 
 
+def test_smoothing_of_labels_moves_both_ends_towards_a_half():
+    outputs = torch.tensor([[0.3, -1.0, 2.0]])
+    smoothed = MULTI.loss(outputs, torch.tensor([[1.0, 0.0, 0.0]]), label_smoothing=0.2)
+    torch.testing.assert_close(smoothed, MULTI.loss(outputs, torch.tensor([[0.9, 0.1, 0.1]])))
+
+
 def test_regression_learns_in_standard_deviations_and_predicts_in_the_unit_of_the_target():
     targets = torch.tensor([2.0, 4.0, 6.0, 8.0])
     outputs = ((targets - REGRESSION.target_mean) / REGRESSION.target_std)[:, None]
