@@ -1,9 +1,9 @@
 """A trial's record: what was tried, how far it came, and why it ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from autoft.record.evaluation import Curve, Evaluation, Objective, best_evaluation
 
@@ -34,6 +34,17 @@ class Proposal:
     """``baseline:NAME`` or the sampler's name."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Value per dimension of the search space; empty when the recipe lies outside of it."""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    """Distribution per dimension, as JSON by `optuna.distributions.distribution_to_json`."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `plain`."""
+        return cls(**plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class TrialRecord:
     reason: str = ""
     """Name of the rule that ended the trial; empty for a complete one."""
     reason_text: str = ""
+    ended: int | None = None
+    """Place in the order in which the study's trials ended, from 1; None while the trial may go on."""
 
     @property
     def baseline(self) -> str | None:

@@ -1,1 +1,8 @@
+"""The study: what was tried and what came of it, in an Optuna database or in memory."""
 
+from autoft.study.ledger import Ledger
+from autoft.study.memory import MemoryLedger
+from autoft.study.optuna_ledger import OptunaLedger
+from autoft.study.storage import quiet, shown_url, sqlite_url
+
+__all__ = ["Ledger", "MemoryLedger", "OptunaLedger", "quiet", "shown_url", "sqlite_url"]
