@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoft.errors import AutoftError
     from autoft.model import layer_groups
-    from autoft.record import Decision, Evaluation
     from autoft.recipe import Recipe, Stage
+    from autoft.record import Decision, Evaluation
+    from autoft.tuner.replay import fine_tune
     from autoft.tuner.result import SearchResult
-    from autoft.tuner.search import fine_tune, resume, search
+    from autoft.tuner.search import resume, search
 
     __version__: str
 
@@ -23,7 +24,7 @@ _HOMES = {
     "Recipe": "autoft.recipe",
     "SearchResult": "autoft.tuner.result",
     "Stage": "autoft.recipe",
-    "fine_tune": "autoft.tuner.search",
+    "fine_tune": "autoft.tuner.replay",
     "layer_groups": "autoft.model",
     "resume": "autoft.tuner.search",
     "search": "autoft.tuner.search",

@@ -1,0 +1,71 @@
+"""``autoft best``: the recipe of a run, and why it won."""
+
+from typing import TYPE_CHECKING
+
+from autoft.cli.options import AsJson, RunFolder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from autoft.tuner.result import SearchResult
+
+_SHOWN = 8
+
+
+def best(run: RunFolder, as_json: AsJson = False) -> None:
+    """Print the best recipe of a run as YAML, and why it won.
+
+    In a pipe the reasons are YAML comments, so that ``autoft best runs/photos > recipe.yaml`` is a recipe.
+    """
+    from autoft.cli.output import print_json, say
+    from autoft.recipe import yaml
+    from autoft.tuner.result import load_result
+
+    result = load_result(run)
+    recipe = result.best_recipe.full()
+    if as_json:
+        print_json({"recipe": recipe, "summary": result.summary})
+        return
+    say(yaml.dumps(recipe).rstrip())
+    _print_why(result)
+
+
+def _print_why(result: "SearchResult") -> None:
+    import sys
+
+    from rich.console import Console
+
+    from autoft.cli.outcome import outcome
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    with console.capture() as captured:
+        console.print()
+        for part in (*outcome(result.summary), "", leaders(result)):
+            console.print(part)
+    text = captured.get()
+    if not sys.stdout.isatty():
+        text = "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
+    sys.stdout.write(text)
+
+
+def leaders(result: "SearchResult") -> "Table":
+    """The best trials, best first, and how each ended."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from autoft.cli.output import number
+
+    frame = result.trials_dataframe()
+    ranked = frame.dropna(subset=["value"]).sort_values(
+        "value", ascending=result.summary["mode"] == "min", kind="stable"
+    )
+    parameters = [column for column in ranked.columns if column.startswith("params.")]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("trial", result.summary["metric"], "epochs", "how it ended", "settings"):
+        table.add_column(heading, overflow="fold")
+    for row in ranked.head(_SHOWN).to_dict("records"):
+        settings = " ".join(f"{name[7:]}={number(row[name])}" for name in parameters if row[name] == row[name])
+        how = " ".join(str(part) for part in (row["state"], row["reason"]) if isinstance(part, str) and part)
+        cells = (str(row["trial"]), number(row["value"]), number(row["epochs"]), how, settings)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table

@@ -1,0 +1,86 @@
+"""The outcome of a search: watched while it comes about, and printed when it is there."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import psutil
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from autoft.cli.output import duration, number, reserved_stdout, say
+from autoft.cli.progress import progress
+from autoft.tuner.observer import Observer
+from autoft.tuner.result import SearchResult
+from autoft.tuner.tables import to_json
+
+
+def watched(search: Callable[[Observer, float], SearchResult], as_json: bool, quiet: bool) -> None:
+    """Run a search under the progress view, then print its outcome.
+
+    The search is called with the observer and the time this process started, in seconds since the epoch.
+    """
+    started_at = psutil.Process().create_time()
+    with reserved_stdout() if as_json else nullcontext(), progress(quiet=quiet) as observer:
+        result = search(observer, started_at)
+    if as_json:
+        say(to_json(result.summary))
+    else:
+        print_outcome(result)
+
+
+def print_outcome(result: SearchResult) -> None:
+    """Print what was found, what it is worth, and what to do with it."""
+    console = Console(soft_wrap=True, highlight=False)
+    for part in outcome(result.summary):
+        console.print(part)
+    recipe = result.path / "best_recipe.yaml"
+    for label, text in (
+        ("recipe", str(recipe)),
+        ("model", str(result.path / "best_model.safetensors")),
+        ("trials", str(result.path / "trials.csv")),
+        ("look", f"autoft best {result.path}"),
+        ("replay", f"autoft train {recipe} --data SOURCE"),
+        ("go on", f"autoft resume {result.path} --time-budget 20m"),
+    ):
+        console.print(Text(f"{label:<8}{text}"))
+
+
+def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The winner beside the baselines, the trials by state, the reasons, the time."""
+    yield scores(summary)
+    for sentence in summary.get("notes", ()):
+        yield Text(sentence, style="yellow")
+    yield Text(_counts("trials", summary["trials"]))
+    if summary["reasons"]:
+        yield Text(_counts("reasons", summary["reasons"]))
+    yield Text(
+        f"time    {duration(summary['wall_s'])} from start to recipe, {duration(summary['compute_s'])} of training"
+    )
+
+
+def scores(summary: Mapping[str, Any]) -> Table:
+    """Validation and test metric of the winner and of the baselines."""
+    metric = summary["metric"]
+    table = Table(title=None, box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column(f"{metric} (validation)", justify="right")
+    table.add_column(f"{metric} (test)", justify="right")
+    table.add_row(
+        f"winner: trial {summary['winner']}",
+        number(summary["best_value"]),
+        _test(summary["test"], metric),
+        style="bold",
+    )
+    for name, baseline in summary["baselines"].items():
+        table.add_row(f"baseline: {name}", number(baseline["value"]), _test(baseline["test"], metric))
+    return table
+
+
+def _test(metrics: Mapping[str, Any] | None, metric: str) -> str:
+    return number(metrics.get(metric)) if metrics else "-"
+
+
+def _counts(label: str, counts: Mapping[str, int]) -> str:
+    return f"{label:<8}" + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none")

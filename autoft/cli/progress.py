@@ -1,0 +1,184 @@
+"""What one sees while a search runs: a live view on a terminal, plain lines elsewhere; both on standard error."""
+
+import math
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoft.cli.output import duration, note, number
+from autoft.record import Evaluation, TrialRecord, TrialState
+from autoft.tuner.observer import Observer, SearchPlan, Silent
+
+_RECENT = 4
+_BAR_WIDTH = 30
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Observer]:
+    """The observer that suits standard error: silent, live or in lines."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty():
+        view = LiveProgress()
+        with Live(
+            get_renderable=view.render, console=Console(stderr=True), refresh_per_second=2, redirect_stdout=False
+        ) as live:
+            yield view
+            live.refresh()
+    else:
+        yield LineProgress()
+
+
+def title(trial: TrialRecord) -> str:
+    """A trial in a few words: its baseline's name, or what was drawn for it."""
+    if trial.baseline:
+        return trial.baseline
+    drawn = " ".join(f"{name}={number(value)}" for name, value in trial.proposal.params.items())
+    return drawn or trial.proposal.origin
+
+
+def ending(trial: TrialRecord) -> str:
+    """How a trial ended: its state, and the reason if there is one."""
+    reason = ": ".join(part for part in (trial.reason, trial.reason_text) if part)
+    return f"{trial.state.value.lower()}{f' ({reason})' if reason else ''}"
+
+
+@dataclass
+class LiveProgress:
+    """Keeps what the view shows; `render` draws it."""
+
+    clock: Callable[[], float] = time.monotonic
+    plan: SearchPlan | None = None
+    ended: int = 0
+    best: float | None = None
+    best_trial: str = ""
+    running: dict[int, tuple[TrialRecord, Evaluation | None]] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._started_at = self.clock()
+
+    def note(self, text: str) -> None:
+        """Keep a note under the view."""
+        self.notes.append(text)
+
+    def started(self, plan: SearchPlan) -> None:
+        """Show what is searched."""
+        self.plan, self.ended = plan, plan.finished_trials
+        self._started_at = self.clock()
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        """Show the trial among the running ones."""
+        self.running[trial.number] = (trial, None)
+
+    def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
+        """Show how far the trial is."""
+        self.running[trial.number] = (trial, evaluation)
+        if best is not None and best != self.best:
+            self.best, self.best_trial = best, f"trial {trial.number}: {title(trial)}"
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """Count the trial and show its reason."""
+        self.running.pop(trial.number, None)
+        self.recent.append(f"#{trial.number} {ending(trial)}")
+        if trial.state.finished:
+            self.ended += 1
+            self.outcomes[trial.reason or trial.state.value.lower()] += 1
+
+    def render(self) -> RenderableType:
+        """The view as it stands."""
+        if self.plan is None:
+            return Group(*self._notes(), Text(f"preparing {duration(self.clock() - self._started_at)}", style="dim"))
+        return Group(*self._notes(), self._summary(self.plan), *self._running(), *self._recent())
+
+    def _summary(self, plan: SearchPlan) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold")
+        grid.add_column()
+        objective = plan.objective
+        grid.add_row("search", Text(f"{plan.path}  {plan.model.name} on {plan.data}"))
+        grid.add_row("trials", _bar(self.ended, plan.num_samples, f"{self.ended} of {plan.num_samples}"))
+        grid.add_row("budget", self._budget(plan))
+        shown = f"{objective.metric} {number(self.best)}  {self.best_trial}" if self.best is not None else "-"
+        grid.add_row("best", Text(shown, style="green"))
+        grid.add_row("ended", Text(", ".join(f"{count} {name}" for name, count in self.outcomes.most_common()) or "-"))
+        return grid
+
+    def _budget(self, plan: SearchPlan) -> RenderableType:
+        spent = self.clock() - self._started_at
+        if plan.time_left_s is None:
+            return Text(f"{duration(spent)}, no time budget")
+        left = max(0.0, plan.time_left_s - spent)
+        return _bar(spent, plan.time_left_s, f"{duration(left)} left")
+
+    def _running(self) -> Iterator[RenderableType]:
+        for trial, evaluation in list(self.running.values()):
+            where = (
+                f"{evaluation.stage} epoch {evaluation.epoch:g} value {number(evaluation.value)}" if evaluation else ""
+            )
+            yield _line(f"running #{trial.number} {where or 'starting'}  {title(trial)}", "cyan")
+
+    def _recent(self) -> Iterator[RenderableType]:
+        return (_line(text, "dim") for text in list(self.recent))
+
+    def _notes(self) -> Iterator[RenderableType]:
+        return (Text(text, style="yellow") for text in list(self.notes))
+
+
+def _bar(done: float, total: float, text: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(ProgressBar(total=max(total, 1e-9), completed=min(done, total), width=_BAR_WIDTH), Text(text))
+    return grid
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+class LineProgress:
+    """One line per event: for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._best: float | None = None
+        self._metric = "value"
+        self._ended = 0
+        self._total = 0
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        note(text)
+
+    def started(self, plan: SearchPlan) -> None:
+        """Print what is searched."""
+        self._metric, self._ended, self._total = plan.objective.metric, plan.finished_trials, plan.num_samples
+        items = ", ".join(f"{count} {name}" for name, count in plan.items.items())
+        budget = "no time budget" if plan.time_left_s is None else f"{duration(plan.time_left_s)} left"
+        note(f"{plan.path}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        """Print what is tried."""
+        note(f"trial {trial.number} started: {title(trial)}")
+
+    def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
+        """Print a new best value."""
+        if best is not None and best != self._best and math.isfinite(best):
+            self._best = best
+            where = f"{evaluation.stage} epoch {evaluation.epoch:g}"
+            note(f"trial {trial.number} best so far: {self._metric} {number(best)} ({where})")
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """Print how it ended."""
+        self._ended += trial.state.finished
+        count = f" [{self._ended}/{self._total}]" if trial.state is not TrialState.WAITING else ""
+        note(f"trial {trial.number} {ending(trial)}{count}")

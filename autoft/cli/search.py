@@ -1,0 +1,61 @@
+"""``autoft search``: find the best recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoft.cli.options import (
+    AsJson,
+    Assignments,
+    Budget,
+    DataSource,
+    NumSamples,
+    Quiet,
+    given,
+    parse_assignments,
+    parse_budget,
+)
+
+
+def search(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A search.yaml; options come on top of it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for example resnet18.")] = None,
+    data: DataSource = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A shipped search space or a YAML file; default: freeze_depth.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What decides; default: accuracy, average_precision or mae.")
+    ] = None,
+    num_samples: NumSamples = None,
+    time_budget: Budget = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run; default: model and data.")] = None,
+    storage_path: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs.")
+    ] = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the best fine-tuning recipe. A run of the same name goes on where it ended."""
+    options = given(
+        config=config,
+        model=model,
+        data=data,
+        space=space,
+        metric=metric,
+        num_samples=num_samples,
+        time_budget_s=parse_budget(time_budget),
+        name=name,
+        storage_path=storage_path,
+        overrides=parse_assignments(assignments) or None,
+    )
+    from autoft.cli.outcome import watched
+    from autoft.tuner.search import search as run_search
+
+    watched(
+        lambda observer, started_at: run_search(**options, observer=observer, started_at=started_at), as_json, quiet
+    )
