@@ -2,6 +2,7 @@
 
 from autoft.pruning.combine import after, any_of, patient, with_consent
 from autoft.pruning.config import PruneConfig, build_rules
+from autoft.pruning.peers import best_score, ordinal, peer_scores, rank, shown
 from autoft.pruning.rules import Diverged, Dominated, Nothing, Overfit, Plateau, Rule
 
 __all__ = [
@@ -14,7 +15,12 @@ __all__ = [
     "Rule",
     "after",
     "any_of",
+    "best_score",
     "build_rules",
+    "ordinal",
     "patient",
+    "peer_scores",
+    "rank",
+    "shown",
     "with_consent",
 ]

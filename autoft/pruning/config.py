@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt, model_validator
 
 from autoft.pruning.combine import after, any_of, with_consent
-from autoft.pruning.rules import Diverged, Dominated, Nothing, Overfit, Plateau, Rule
+from autoft.pruning.rules import Diverged, Dominated, Overfit, Plateau, Rule
 from autoft.recipe import Config
 
 _RULES = ("diverged", "overfit", "dominated", "plateau")
@@ -15,6 +15,7 @@ class PruneConfig(Config):
     """Which rules prune, and how patient they are; ``off`` alone switches all of them off."""
 
     diverged: bool = True
+    """Off: only what the trainer cannot go on from stops a trial as diverged."""
     overfit: bool = True
     dominated: bool = True
     plateau: bool = True
@@ -42,12 +43,10 @@ def build_rules(config: PruneConfig, *, grace_period: int = 1, last_stage: bool 
         last_stage: whether the trial is in the last stage of its recipe. Before it overfit and plateau are silent:
             what the next stage unfreezes may bring, the curve so far cannot tell.
     """
-    rules: list[Rule] = []
-    if config.diverged:
-        rules.append(Diverged())
+    rules: list[Rule] = [Diverged(non_finite=config.diverged)]
     if config.dominated:
         rules.append(after(grace_period, Dominated(config.min_peers)))
     for wanted, rule in ((config.overfit, Overfit(config.patience)), (config.plateau, Plateau(config.patience))):
         if wanted and last_stage:
             rules.append(with_consent(rule, min_peers=config.min_peers, top_fraction=config.top_fraction))
-    return any_of(*rules) if rules else Nothing()
+    return any_of(*rules)

@@ -26,3 +26,10 @@ def ordinal(place: int) -> str:
     """1st, 2nd, 3rd, 4th, ..."""
     tens, ones = divmod(place % 100, 10)
     return f"{place}{'th' if tens == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(ones, 'th')}"
+
+
+def shown(score: float, objective: Objective) -> str:
+    """A score as the value of the metric that it stands for."""
+    if math.isinf(score):
+        return "none"
+    return f"{score if objective.mode == 'max' else -score:.4g}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from autoft.pruning.peers import best_score, peer_scores
+from autoft.pruning.peers import best_score, peer_scores, shown
 from autoft.record import CONTINUE, Curve, Decision, Objective, pause, stop
 
 
@@ -30,8 +30,11 @@ class Nothing:
         return CONTINUE
 
 
+@dataclass(frozen=True, slots=True)
 class Diverged:
-    """Stops at once when the trainer saw a divergence, or when a loss or the metric is not a finite number."""
+    """Stops at once when the trainer saw a divergence, or (``non_finite``) when a loss or the metric is no number."""
+
+    non_finite: bool = True
 
     def __call__(self, curve: Curve, peers: Sequence[Curve], objective: Objective, /) -> Decision:
         """Stop, or go on."""
@@ -41,6 +44,8 @@ class Diverged:
         last = curve[-1]
         if last.diverged:
             return stop("diverged", last.diverged)
+        if not self.non_finite:
+            return CONTINUE
         measured = {"training loss": last.train_loss, "validation loss": last.val_loss, objective.metric: last.value}
         for name, value in measured.items():
             if not math.isfinite(value):
@@ -122,13 +127,6 @@ class Plateau:
             "plateau",
             f"{objective.metric} has not improved on {shown(old, objective)} for {self.patience} evaluations",
         )
-
-
-def shown(score: float, objective: Objective) -> str:
-    """A score as the value of the metric that it stands for."""
-    if math.isinf(score):
-        return "none"
-    return f"{score if objective.mode == 'max' else -score:.4g}"
 
 
 def _this_stage(curve: Curve) -> Curve:

@@ -1,9 +1,73 @@
-"""The baselines: what every search tries first."""
+"""The baselines: what every search tries first, so that it never ends below what one does by hand."""
 
-from autoft.recipe import Recipe
+from collections.abc import Sequence
+from typing import Any
+
+from autoft.model import complete
+from autoft.recipe import Recipe, Stage, UnfreezeValue
 from autoft.record import ModelCard
+
+HEAD_SHARE = 4
+"""A recipe without a head stage gives it one part in so many of its length."""
 
 
 def baselines(base: Recipe, card: ModelCard) -> tuple[tuple[str, Recipe], ...]:
-    """``head_only``, ``standard`` and ``full``, cheapest first."""
-    raise NotImplementedError
+    """Names and recipes, cheapest first, each as long as the base recipe and with its data, optimisation and seed.
+
+    ``head_only``: the frozen backbone. ``standard``: the head, then the upper half of the backbone's cost with frozen
+    normalisation statistics. ``full``: the head, then everything at a tenth of the rate. A model without backbone groups
+    has the first alone.
+    """
+    head, tune = base.stages[0], base.stages[-1]
+    recipes = {"head_only": _with_stages(base, _head_stages(base.stages), card)}
+    if card.depth > 0:
+        before, after = _lengths(base.stages)
+        opening = _stage(head, before, name="head", unfreeze=0, lr=None)
+        half: UnfreezeValue = 0.5 if card.depth > 1 else 1
+        standard = _stage(tune, after, name="tune", unfreeze=half, norm="eval")
+        recipes["standard"] = _with_stages(base, [opening, standard], card)
+        rate = recipes["standard"].stages[-1].lr
+        assert rate is not None
+        recipes["full"] = _with_stages(
+            base, [opening, {**standard, "unfreeze": "all", "norm": tune.norm, "lr": rate / 10}], card
+        )
+    return tuple(recipes.items())
+
+
+def _with_stages(base: Recipe, stages: list[dict[str, Any]], card: ModelCard) -> Recipe:
+    return complete(base.override({"stages": stages}, where="baseline"), card)
+
+
+def _head_stages(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """One head stage of the same length; as many as there are where epochs and steps are mixed."""
+    total = _total(stages)
+    if total is None:
+        return [_stage(stage, _length(stage), unfreeze=0, lr=None) for stage in stages]
+    return [_stage(stages[0], total, name="head", unfreeze=0, lr=None)]
+
+
+def _lengths(stages: Sequence[Stage]) -> tuple[dict[str, int], dict[str, int]]:
+    """How long the head stage and what follows it are."""
+    first, total = stages[0], _total(stages)
+    if total is None:
+        return _length(first), _length(stages[-1])
+    ((unit, amount),) = total.items()
+    own_head = first.head_only and len(stages) > 1
+    before = _length(first)[unit] if own_head else max(1, amount // HEAD_SHARE)
+    return {unit: before}, {unit: max(1, amount - before)}
+
+
+def _total(stages: Sequence[Stage]) -> dict[str, int] | None:
+    lengths = [_length(stage) for stage in stages]
+    units = {unit for length in lengths for unit in length}
+    return {unit: sum(length[unit] for length in lengths) for unit in units} if len(units) == 1 else None
+
+
+def _length(stage: Stage) -> dict[str, int]:
+    return {"epochs": stage.epochs} if stage.epochs is not None else {"steps": stage.steps or 1}
+
+
+def _stage(template: Stage, length: dict[str, int], **changes: Any) -> dict[str, Any]:
+    """The template with another length; a schedule ends where the stage does."""
+    plain = template.model_dump(mode="json", exclude={"epochs", "steps", "schedule_steps"}) | changes | length
+    return {key: value for key, value in plain.items() if value is not None}

@@ -1,43 +1,191 @@
-"""Samplers: where the next recipe comes from, given what is known of the others."""
+"""Samplers: where the next recipe comes from, given what is known of the others.
 
-from collections.abc import Sequence
-from typing import Protocol
+A ledger is no food for Optuna's samplers: TPE never sees a failed trial, takes a running (so a paused) one for bad, and
+ranks pruned ones by their last step first. So every proposal comes from a scratch study in memory, rebuilt from the
+records, in which each trial stands with the best value it reached.
+"""
 
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from autoft.errors import UnknownNameError, near
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord
-from autoft.space import SearchSpace
+from autoft.streams import stream_seed
+from autoft.study import quiet
+
+STARTUP_TRIALS = 8
+"""Trials inside the space before TPE models them; the ones before are drawn at random."""
+DRAWS, RANDOM_DRAWS = 8, 128
+"""How often a recipe that was tried already is drawn again: by the sampler, then at random."""
+
+Point: TypeAlias = tuple[dict[str, Any], dict[str, BaseDistribution]]
+
+
+class Space(Protocol):
+    """What a sampler needs of a search space (`autoft.space.SearchSpace`)."""
+
+    def draw(self, trial: Any, /) -> dict[str, Any]:
+        """Overrides of the base recipe, each suggested by an Optuna trial."""
+
+    def project(self, recipe: Mapping[str, Any], /) -> dict[str, Any] | None:
+        """A recipe's coordinates, or None when it lies outside."""
 
 
 class Sampler(Protocol):
     """A pure function of (seed, number, records)."""
 
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
-        """The recipe for trial ``number``; None when the space is exhausted."""
+        """The recipe for trial ``number``; None when every recipe of the space was tried."""
 
     def locate(self, recipe: Recipe, origin: str) -> Proposal:
         """A proposal of a given recipe, with its coordinates if it lies in the space."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptunaSampler:
+    """A sampler of Optuna over a scratch study."""
+
+    name: str
+    space: Space
+    base: Recipe
+    objective: Objective
+    seed: int
+    constant_value: float | None = None
+    _points: dict[Hashable, Point | None] = field(default_factory=dict, repr=False)
+
+    def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
+        """The recipe for trial ``number``: one that no record has; None when there seems to be none left."""
+        seed = stream_seed(self.seed, "propose", number) % 2**32
+        tried = [record.proposal.recipe for record in records]
+        with quiet():
+            study = self._scratch(records, self._optuna_sampler(seed))
+            for attempt in range(DRAWS + RANDOM_DRAWS):
+                if attempt == DRAWS:
+                    study.sampler = RandomSampler(seed=seed)
+                trial = study.ask()
+                recipe = self.base.override(self.space.draw(trial), where="space").full()
+                if recipe not in tried:
+                    return _proposal(recipe, self.name, (trial.params, trial.distributions))
+        return None
+
+    def locate(self, recipe: Recipe, origin: str) -> Proposal:
+        """A proposal of a given recipe, with its coordinates if it lies in the space."""
+        plain = recipe.full()
+        return _proposal(plain, origin, self._point(self.space.project(plain) or {}) or ({}, {}))
+
+    def _optuna_sampler(self, seed: int) -> BaseSampler:
+        if self.name == "random":
+            return RandomSampler(seed=seed)
+        return TPESampler(n_startup_trials=STARTUP_TRIALS, group=True, seed=seed)
+
+    def _scratch(self, records: Sequence[TrialRecord], sampler: BaseSampler) -> optuna.Study:
+        direction = StudyDirection.MAXIMIZE if self.objective.mode == "max" else StudyDirection.MINIMIZE
+        study = optuna.create_study(direction=direction, sampler=sampler)
+        if self.name != "random":
+            study.add_trials(self._trials(records))
+        return study
+
+    def _trials(self, records: Sequence[TrialRecord]) -> list[FrozenTrial]:
+        """One Optuna trial per record inside the space.
+
+        It is COMPLETE with the best value it reached, one that diverged with a constant predictor's. What has no value
+        (just started, or crashed) stands as RUNNING, which TPE keeps away from.
+        """
+        diverged = self._constant(records)
+        trials = []
+        for record in records:
+            params, distributions = self._locate_record(record)
+            if not params:
+                continue
+            best = record.best(self.objective)
+            value = diverged if record.reason == "diverged" else best.value if best else None
+            state = TrialState.RUNNING if value is None else TrialState.COMPLETE
+            trials.append(create_trial(state=state, value=value, params=params, distributions=distributions))
+        return trials
+
+    def _constant(self, records: Sequence[TrialRecord]) -> float:
+        if self.constant_value is not None:
+            return self.constant_value
+        bests = (record.best(self.objective) for record in records if record.reason != "diverged")
+        return min((best.value for best in bests if best), key=self.objective.score, default=0.0)
+
+    def _locate_record(self, record: TrialRecord) -> Point:
+        """A record's coordinates in the space as it is now: it may have been another one when the trial began."""
+        params = record.proposal.params
+        if not params:
+            return {}, {}
+        return self._point(params) or self._point(self.space.project(record.proposal.recipe) or {}) or ({}, {})
+
+    def _point(self, params: Mapping[str, Any]) -> Point | None:
+        """Parameters with their distributions, or None where they do not lie in the space."""
+        key = tuple(sorted(params.items()))
+        if key not in self._points:
+            trial = _Known(dict(params))
+            try:
+                self.space.draw(trial)
+            except _OutsideError:
+                self._points[key] = None
+            else:
+                self._points[key] = (trial.params, trial.distributions)
+        return self._points[key]
+
+
+class _OutsideError(Exception):
+    """A parameter has no value in the space."""
+
+
+class _Known(FixedTrial):
+    """A trial whose parameters are known; it collects their distributions and warns of nothing."""
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        try:
+            inside = distribution._contains(distribution.to_internal_repr(self._params[name]))
+        except (KeyError, TypeError, ValueError):
+            inside = False
+        if not inside:
+            raise _OutsideError(name)
+        return super()._suggest(name, distribution)
+
+
+def _proposal(recipe: Mapping[str, Any], origin: str, point: Point) -> Proposal:
+    params, distributions = point
+    texts = {name: distribution_to_json(distribution) for name, distribution in distributions.items()}
+    return Proposal(recipe=recipe, origin=origin, params=dict(params), distributions=texts)
+
+
 def build_sampler(
     name: str,
     *,
-    space: SearchSpace,
+    space: Space,
     base: Recipe,
     objective: Objective,
     seed: int,
     constant_value: float | None = None,
 ) -> Sampler:
-    """The sampler of that name (``tpe`` or ``random``).
+    """The sampler of that name.
 
     Args:
-        name: as in ``search.sampler``.
+        name: as in ``search.sampler``: ``tpe`` or ``random``.
         space: where recipes are drawn from.
         base: the recipe that the space's overrides change.
         objective: the metric and its direction.
         seed: of the search.
-        constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value seen.
+        constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value of others.
 
     Raises:
         UnknownNameError: no such sampler.
     """
-    raise NotImplementedError
+    known = ("tpe", "random")
+    if name not in known:
+        raise UnknownNameError(f"search.sampler: {name!r} is not one of {', '.join(known)}{near(name, known)}")
+    return OptunaSampler(
+        name=name, space=space, base=base, objective=objective, seed=seed, constant_value=constant_value
+    )
