@@ -1,1 +1,27 @@
+"""Training: recipes run stage by stage, checkpointed at any step, with the freezing laws proved on the way."""
 
+from autoft.training.checkpoint import best_weights
+from autoft.training.evaluate import evaluate
+from autoft.training.fit import Fit, fit, go_on, run
+from autoft.training.forward import MICRO_BATCH, Forward
+from autoft.training.lengths import as_run
+from autoft.training.result import TrialResult
+from autoft.training.trainer import StagedTrainer
+from autoft.training.weights import full_state, load_weights, save_model
+
+__all__ = [
+    "MICRO_BATCH",
+    "Fit",
+    "Forward",
+    "StagedTrainer",
+    "TrialResult",
+    "as_run",
+    "best_weights",
+    "evaluate",
+    "fit",
+    "full_state",
+    "go_on",
+    "load_weights",
+    "run",
+    "save_model",
+]

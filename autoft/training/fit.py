@@ -1,0 +1,88 @@
+"""Running a trainer to its end."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+from autoft.data.handle import DataHandle
+from autoft.model import LoadedModel
+from autoft.recipe import Recipe
+from autoft.record import CONTINUE, Action, Decision, Evaluation, Objective
+from autoft.training.evaluate import evaluate
+from autoft.training.result import TrialResult
+from autoft.training.trainer import StagedTrainer
+
+Report: TypeAlias = Callable[[Evaluation], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A recipe that was run to its end."""
+
+    trial: TrialResult
+    test: Mapping[str, float] | None
+    """All metrics on the test split, where there is one and it was asked for."""
+    threads: int
+    """Threads of torch that it was run with; results depend on them bit by bit."""
+
+
+def go_on(_evaluation: Evaluation) -> Decision:
+    """Continue, whatever the evaluation says."""
+    return CONTINUE
+
+
+def run(trainer: StagedTrainer, report: Report = go_on) -> TrialResult:
+    """Train until all stages have ended, ``report`` or ``should_stop`` says so, or the training diverges.
+
+    The model then holds the weights of the best evaluation, in eval mode.
+
+    Raises:
+        RunError: it was stopped before the first evaluation.
+    """
+    while evaluation := trainer.advance():
+        if report(evaluation).action is not Action.CONTINUE:
+            break
+    result = trainer.result()
+    trainer.load_best()
+    return result
+
+
+def fit(
+    recipe: Recipe,
+    loaded: LoadedModel,
+    data: DataHandle,
+    objective: Objective,
+    *,
+    device: str = "cpu",
+    report: Report = go_on,
+    test: bool = False,
+) -> Fit:
+    """Run a recipe on a freshly loaded model, with the threads that its provenance names.
+
+    Args:
+        recipe: complete.
+        loaded: in its base state; holds the best weights afterwards, in eval mode.
+        data: the data.
+        objective: what the best evaluation is chosen by.
+        device: where to train.
+        report: called with every evaluation; a decision that does not continue ends the run.
+        test: whether to score the test split, if there is one.
+    """
+    with _threads(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
+        trial = run(StagedTrainer(recipe, loaded, data, objective, device=device), report)
+        asked = test and len(data.splits.test) > 0
+        return Fit(trial, evaluate(loaded, data, data.splits.test) if asked else None, threads)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[int]:
+    """Let torch use so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)

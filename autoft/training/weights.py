@@ -1,0 +1,39 @@
+"""Weights of a trained model: put into it, and written whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from autoft.files import replacing
+from autoft.model import LoadedModel, named_tensors, set_eval
+from autoft.training.snapshot import put_back
+
+
+def load_weights(loaded: LoadedModel, weights: Mapping[str, Tensor]) -> None:
+    """Give the model, in place, its base state and on top of it what a trial changed; in eval mode.
+
+    Args:
+        loaded: the model, in any state.
+        weights: `TrialResult.weights`, or what `best_weights` reads from a checkpoint.
+    """
+    base = named_tensors(loaded.reset().module)
+    put_back(loaded.module, {**base, **weights})
+    set_eval(loaded)
+
+
+def full_state(module: nn.Module) -> dict[str, Tensor]:
+    """The whole ``state_dict`` on the CPU, each tensor with memory of its own, as safetensors wants it."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def save_model(module: nn.Module, path: Path) -> None:
+    """Write the whole ``state_dict`` as safetensors, atomically.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    content = safetensors.torch.save(full_state(module))
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
