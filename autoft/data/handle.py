@@ -1,0 +1,61 @@
+"""The handle on opened data: small, picklable, and good for reading in any process of the machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autoft.data.items import Items
+from autoft.data.splits import Splits
+from autoft.data.task import Task
+from autoft.record import InputSpec
+
+
+@dataclass(frozen=True, eq=False)
+class DataHandle:
+    """Data that are listed, checked, split and decoded. Pickles as paths and small arrays."""
+
+    name: str
+    fingerprint: str
+    """Sixteen hexadecimal digits: of task kind, item names, contents, targets, given splits and groups."""
+    task: Task
+    spec: InputSpec
+    targets: NDArray[Any]
+    """Of all items, as `Task` says."""
+    splits: Splits
+    groups: NDArray[np.str_] | None
+    notes: tuple[str, ...]
+    """Sentences a person should read: what was left out, imbalance, no test split."""
+    items: Items
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all items."""
+        return self.splits.names
+
+    def read(self, indices: NDArray[np.integer[Any]]) -> dict[str, Tensor]:
+        """The raw inputs of items: images uint8 (B, H, W, 3) under "input", else tensors as in `spec`."""
+        return {name: torch.from_numpy(array) for name, array in self.items.read(np.asarray(indices)).items()}
+
+    def targets_of(self, indices: NDArray[np.integer[Any]]) -> Tensor:
+        """The targets of items."""
+        return torch.from_numpy(self.targets[indices])
+
+    def summary(self) -> Mapping[str, Any]:
+        """What data these are, as plain data."""
+        sizes = {split: len(getattr(self.splits, split)) for split in ("train", "val", "test")}
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "task": self.task.kind,
+            "classes": len(self.task.classes),
+            "items": len(self),
+            **sizes,
+        }
