@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from autoft.pruning.peers import best_score, peer_scores, shown
+from autoft.pruning.peers import best_score, shown
 from autoft.record import CONTINUE, Curve, Decision, Objective, pause, stop
 
 
@@ -85,7 +85,8 @@ class Overfit:
 class Dominated:
     """Stops a trial whose best is behind the median of its peers' best at the same evaluation.
 
-    The median rule of Google Vizier (Golovin et al. 2017), on best values so far. Needs ``min_peers`` peers.
+    The median rule of Google Vizier (Golovin et al. 2017), on best values so far. A peer that ended before counts with
+    what it had reached: among the survivors alone the rule would halve them at every evaluation. Needs ``min_peers``.
     """
 
     min_peers: int = 5
@@ -94,15 +95,16 @@ class Dominated:
         """Stop, or go on."""
         if not curve or curve[-1].warming_up:
             return CONTINUE
-        scores = peer_scores(peers, len(curve), objective)
+        index = len(curve)
+        scores = [best_score(peer, index, objective) for peer in peers if peer]
         if len(scores) < self.min_peers:
             return CONTINUE
-        own, middle = best_score(curve, len(curve), objective), median(scores)
+        own, middle = best_score(curve, index, objective), median(scores)
         if own >= middle:
             return CONTINUE
         return stop(
             "dominated",
-            f"best {objective.metric} {shown(own, objective)} after {len(curve)} evaluations is behind "
+            f"best {objective.metric} {shown(own, objective)} at evaluation {index} is behind "
             f"{shown(middle, objective)}, the median of {len(scores)} peers",
         )
 

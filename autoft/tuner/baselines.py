@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from autoft.model import complete
-from autoft.recipe import Recipe, Stage, UnfreezeValue
+from autoft.model.family import complete
+from autoft.recipe import Recipe, Stage
 from autoft.record import ModelCard
 
 HEAD_SHARE = 4
@@ -15,15 +15,15 @@ def baselines(base: Recipe, card: ModelCard) -> tuple[tuple[str, Recipe], ...]:
     """Names and recipes, cheapest first, each as long as the base recipe and with its data, optimisation and seed.
 
     ``head_only``: the frozen backbone. ``standard``: the head, then the upper half of the backbone's cost with frozen
-    normalisation statistics. ``full``: the head, then everything at a tenth of the rate. A model without backbone groups
-    has the first alone.
+    normalisation statistics. ``full``: the head, then everything at a tenth of the rate. A model without backbone
+    groups has the first alone.
     """
     head, tune = base.stages[0], base.stages[-1]
     recipes = {"head_only": _with_stages(base, _head_stages(base.stages), card)}
     if card.depth > 0:
         before, after = _lengths(base.stages)
         opening = _stage(head, before, name="head", unfreeze=0, lr=None)
-        half: UnfreezeValue = 0.5 if card.depth > 1 else 1
+        half = 0.5 if card.depth > 1 else 1
         standard = _stage(tune, after, name="tune", unfreeze=half, norm="eval")
         recipes["standard"] = _with_stages(base, [opening, standard], card)
         rate = recipes["standard"].stages[-1].lr

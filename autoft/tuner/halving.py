@@ -36,7 +36,7 @@ class Halving:
             return CONTINUE
         return stop(
             "not_promoted",
-            f"best {objective.metric} {shown(own, objective)} after {index} evaluations is {ordinal(place)} of the "
+            f"best {objective.metric} {shown(own, objective)} at evaluation {index} is {ordinal(place)} of the "
             f"{total} trials that came to rung {rung}; the first {promoted} go on",
         )
 

@@ -7,13 +7,14 @@ records, in which each trial stands with the best value it reached.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from datetime import datetime
+from typing import Any, Protocol, Self, TypeAlias
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from autoft.errors import UnknownNameError, near
 from autoft.recipe import Recipe
@@ -108,7 +109,7 @@ class OptunaSampler:
             best = record.best(self.objective)
             value = diverged if record.reason == "diverged" else best.value if best else None
             state = TrialState.RUNNING if value is None else TrialState.COMPLETE
-            trials.append(create_trial(state=state, value=value, params=params, distributions=distributions))
+            trials.append(_frozen(state, value, params, distributions))
         return trials
 
     def _constant(self, records: Sequence[TrialRecord]) -> float:
@@ -134,7 +135,7 @@ class OptunaSampler:
             except _OutsideError:
                 self._points[key] = None
             else:
-                self._points[key] = (trial.params, trial.distributions)
+                self._points[key] = (_Shared(trial.params), _Shared(trial.distributions))
         return self._points[key]
 
 
@@ -153,6 +154,31 @@ class _Known(FixedTrial):
         if not inside:
             raise _OutsideError(name)
         return super()._suggest(name, distribution)
+
+
+class _Shared(dict[str, Any]):
+    """A mapping that nobody changes: Optuna's storage copies every trial it is given, deeply."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+def _frozen(
+    state: TrialState, value: float | None, params: dict[str, Any], distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    return FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=state,
+        value=value,
+        params=params,
+        distributions=distributions,
+        datetime_start=datetime.min,  # noqa: DTZ901 - Optuna's are naive, and no sampler reads them
+        datetime_complete=None if value is None else datetime.min,  # noqa: DTZ901 - likewise
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def _proposal(recipe: Mapping[str, Any], origin: str, point: Point) -> Proposal:

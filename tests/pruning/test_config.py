@@ -1,0 +1,84 @@
+"""The ``prune`` section and what it builds."""
+
+import math
+
+import pytest
+
+from autoft.errors import ConfigError
+from autoft.pruning import PruneConfig, build_rules
+from autoft.record import CONTINUE, Action, Objective
+
+SCORE = Objective("accuracy", "max")
+OFF = {"diverged": False, "overfit": False, "dominated": False, "plateau": False}
+
+
+@pytest.fixture
+def shapes(curve):
+    """A curve that only one rule stops, by the rule's name; all come before 0.1 to 0.5 except the dominated one."""
+    rising = [0.50, 0.52, 0.55, 0.6, 0.66, 0.7]
+    falling = [0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
+    improving = [0.30, 0.31, 0.32, 0.33, 0.34, 0.35]
+    return {
+        "diverged": curve([0.9, math.nan]),
+        "dominated": curve([0.01, 0.02]),
+        "plateau": curve([0.35] * 6),
+        "overfit": curve(improving, val_loss=rising, train_loss=falling),
+    }
+
+
+@pytest.fixture
+def six_peers(curve):
+    return tuple(curve([value] * 6) for value in (0.1, 0.2, 0.3, 0.4, 0.5))
+
+
+@pytest.mark.parametrize("name", ["diverged", "dominated", "plateau", "overfit"])
+class TestSwitches:
+    def test_each_rule_stops_its_own_shape(self, name, shapes, six_peers):
+        decision = build_rules(PruneConfig.parse(OFF | {name: True}, where="prune"))(shapes[name], six_peers, SCORE)
+        assert (decision.action, decision.rule) == (Action.STOP, name)
+
+    def test_all_rules_together_agree(self, name, shapes, six_peers):
+        assert build_rules(PruneConfig())(shapes[name], six_peers, SCORE).rule == name
+
+    def test_a_rule_that_is_off_is_silent(self, name, shapes, six_peers):
+        config = PruneConfig.parse({name: "off"}, where="prune")
+        assert build_rules(config)(shapes[name], six_peers, SCORE) == CONTINUE
+
+
+def test_off_switches_all_of_them_off(shapes, six_peers):
+    rule = build_rules(PruneConfig.parse("off", where="prune"))
+    assert all(rule(shape, six_peers, SCORE) == CONTINUE for shape in shapes.values())
+    assert PruneConfig.parse("on", where="prune") == PruneConfig()
+
+
+@pytest.mark.parametrize(
+    ("name", "speaks"), [("diverged", True), ("dominated", True), ("plateau", False), ("overfit", False)]
+)
+def test_before_the_last_stage_no_rule_judges_by_one_curve(name, speaks, shapes, six_peers):
+    decision = build_rules(PruneConfig(), last_stage=False)(shapes[name], six_peers, SCORE)
+    assert (decision.action == Action.STOP) == speaks
+
+
+def test_the_grace_period_keeps_peers_silent(shapes, six_peers):
+    assert build_rules(PruneConfig(), grace_period=2)(shapes["dominated"], six_peers, SCORE).rule == "dominated"
+    assert build_rules(PruneConfig(), grace_period=3)(shapes["dominated"], six_peers, SCORE) == CONTINUE
+
+
+def test_patience_and_peers_are_settings(curve, six_peers):
+    rule = build_rules(PruneConfig(patience=2, min_peers=3))
+    assert rule(curve([0.35] * 3), six_peers[1:4], SCORE).rule == "plateau"
+    assert build_rules(PruneConfig(patience=3))(curve([0.35] * 3), six_peers, SCORE) == CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        pytest.param({"dominatd": False}, "prune: dominatd: unknown key (did you mean 'dominated'?)", id="misspelt"),
+        pytest.param({"patience": 0}, "prune: patience: must be greater than 0, got 0", id="no patience"),
+        pytest.param({"top_fraction": 1.5}, "prune: top_fraction: must be less than 1, got 1.5", id="fraction"),
+    ],
+)
+def test_bad_settings_are_told_with_their_path(raw, line):
+    with pytest.raises(ConfigError) as caught:
+        PruneConfig.parse(raw, where="prune")
+    assert str(caught.value) == line
