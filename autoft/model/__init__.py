@@ -1,1 +1,52 @@
+"""Models: layer groups, segments, freezing laws, weights and cards."""
 
+from autoft.model.chain import Chain
+from autoft.model.describe import Description, build_card, describe
+from autoft.model.family import FAMILY_DEFAULTS, FamilyDefaults, complete, family_of
+from autoft.model.freeze import (
+    FreezeGuard,
+    FreezePlan,
+    apply_plan,
+    is_norm,
+    named_tensors,
+    plan_stage,
+    set_eval,
+    set_modes,
+    state_digest,
+    tensor_digest,
+    trainable_names,
+    unfrozen,
+)
+from autoft.model.groups import LayerGroup, layer_groups
+from autoft.model.inputs import ModelInput, call, model_input
+from autoft.model.load import LoadedModel, load_model
+
+__all__ = [
+    "FAMILY_DEFAULTS",
+    "Chain",
+    "Description",
+    "FamilyDefaults",
+    "FreezeGuard",
+    "FreezePlan",
+    "LayerGroup",
+    "LoadedModel",
+    "ModelInput",
+    "apply_plan",
+    "build_card",
+    "call",
+    "complete",
+    "describe",
+    "family_of",
+    "is_norm",
+    "layer_groups",
+    "load_model",
+    "model_input",
+    "named_tensors",
+    "plan_stage",
+    "set_eval",
+    "set_modes",
+    "state_digest",
+    "tensor_digest",
+    "trainable_names",
+    "unfrozen",
+]

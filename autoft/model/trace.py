@@ -1,0 +1,80 @@
+"""One forward pass, watched: the order of the calls and the multiply-adds of every module."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoft.model.inputs import ModelInput, call
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass in eval mode did."""
+
+    output: Any
+    order: tuple[str, ...]
+    """Names of the modules called, in the order of their first call; a parent comes before its children."""
+    multiply_adds: dict[str, int] = field(default_factory=dict)
+    """Per module and for the whole batch; modules that multiply nothing are left out."""
+
+
+def trace(module: nn.Module, x: ModelInput) -> Trace:
+    """Run ``module`` once, without gradients and in the modes it is in.
+
+    Counted are convolutions, linear and recurrent layers, attention; what is written as a bare matrix product is
+    not. The modules may be on the meta device.
+    """
+    order: dict[str, None] = {}
+    counts: dict[str, int] = {}
+    handles = []
+    for name, part in module.named_modules():
+        handles.append(part.register_forward_pre_hook(_note_order(name, order)))
+        handles.append(part.register_forward_hook(_count(name, counts), with_kwargs=True))
+    try:
+        with torch.no_grad():
+            output = call(module, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Trace(output, tuple(order), counts)
+
+
+def _note_order(name: str, order: dict[str, None]) -> Any:
+    def note(_module: nn.Module, _arguments: object) -> None:
+        order.setdefault(name)
+
+    return note
+
+
+def _count(name: str, counts: dict[str, int]) -> Any:
+    def count(part: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        given = next((value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)), None)
+        if given is not None and (products := multiply_adds(part, given, output)):
+            counts[name] = counts.get(name, 0) + products
+
+    return count
+
+
+def multiply_adds(part: nn.Module, given: Tensor, output: Any) -> int:
+    """Multiply-adds of this module itself, without its children, for one call."""
+    result = output[0] if isinstance(output, tuple) else output
+    match part:
+        case nn.modules.conv._ConvTransposeNd():
+            products = given.numel() * part.out_channels // part.groups * math.prod(part.kernel_size)
+        case nn.modules.conv._ConvNd() if isinstance(result, Tensor):
+            products = result.numel() * part.in_channels // part.groups * math.prod(part.kernel_size)
+        case nn.Linear() if isinstance(result, Tensor):
+            products = result.numel() * part.in_features
+        case nn.RNNBase():
+            products = given.numel() // given.shape[-1] * sum(weight.numel() for weight in part.parameters())
+        case nn.MultiheadAttention():
+            batch, length = (given.shape[0], given.shape[1]) if given.dim() == 3 else (1, given.shape[0])
+            products = batch * length * part.embed_dim * (4 * part.embed_dim + 2 * length)
+        case _ if isinstance(getattr(part, "num_heads", None), int) and hasattr(part, "qkv") and given.dim() == 3:
+            products = 2 * given.shape[0] * given.shape[1] ** 2 * given.shape[2]
+        case _:
+            products = 0
+    return int(products)
