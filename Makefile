@@ -2,7 +2,9 @@
 #   make demo PYTHON=python3.12     another Python (3.11 or newer)
 #   make tests ARGS="tests/cli -x"  some tests
 
-PYTHON ?= python3
+# The first Python that is new enough; python3 where none is, so that the error can name it.
+PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
@@ -51,7 +53,8 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "autoft needs Python 3.11 or newer, $(PYTHON) is older or missing: make PYTHON=python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "the virtual environment could not be made; on Debian: apt install python3-venv" >&2; exit 1; }
 
 # A stamp per set of extras: nothing is installed again until pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python

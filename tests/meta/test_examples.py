@@ -1,0 +1,62 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--num-samples=1"]
+
+
+@pytest.fixture
+def run(tmp_path, tmp_path_factory):
+    """Run a program in an empty folder, with ``autoft`` on the path."""
+    environment = {
+        **os.environ,
+        "AUTOFT_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "examples_cache"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def run(*command):
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_every_example_is_known_here(root):
+    assert {path.name for path in (root / "examples").iterdir() if path.is_file()} == {
+        "command_line.sh",
+        "digits.yaml",
+        "own_module.py",
+        "search_digits.py",
+    }
+
+
+@pytest.mark.slow
+def test_the_command_line_example_runs(run, root, tmp_path):
+    printed = run("sh", root / "examples" / "command_line.sh", "digits", *SMALL, "--set=data.image_size=16")
+    assert "exactly the recipe's value" in printed
+    assert (tmp_path / "runs" / "example" / "replay" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_digits_example_runs(run, root):
+    printed = run(sys.executable, root / "examples" / "search_digits.py", *SMALL, "--image-size=16")
+    assert "exactly the same: True" in printed
+
+
+@pytest.mark.slow
+def test_the_example_with_an_own_module_runs(run, root):
+    printed = run(sys.executable, root / "examples" / "own_module.py", "--num-samples=2")
+    assert "stem" in printed
+    assert "predicted class of the first test sequence" in printed
