@@ -1,5 +1,6 @@
 """The base of all configuration models, and how their errors are told."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoft.errors import ConfigError, near
+
+_SUBJECT = re.compile(r"^(?:Input|Tuple|List|String|Dictionary|Value) should(?= )")
 
 
 class Config(BaseModel):
@@ -58,8 +61,8 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
             shown = "" if isinstance(given, Mapping | list | BaseModel) else f", got {given!r}"
             return f"{path}: {cause}{shown}"
         case _:
-            message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            return f"{path}: must be {message}, got {given!r}"
+            rule = _SUBJECT.sub("must", detail["msg"].removeprefix("Value error, "), count=1)
+            return f"{path}: {rule}, got {given!r}"
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -141,7 +141,7 @@ class Provenance(Config):
     value: float
     data_fingerprint: str
     threads: PositiveInt
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class Recipe(Config):

@@ -25,7 +25,7 @@ _DATE_TAG = "tag:yaml.org,2002:timestamp"
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars (``1e-3`` is a float; on, off, yes, no and dates are strings); duplicate keys are errors."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML asks so
         seen: dict[Hashable, int] = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

@@ -47,6 +47,8 @@ class Evaluation:
     """Seconds of training and evaluation since the evaluation before."""
     warming_up: bool = False
     """Within the warm-up after an unfreeze: no rule may judge by this one."""
+    wall_s: float = 0.0
+    """Seconds since the search began, by the driver's clock; 0 outside of a search."""
     diverged: str | None = None
     """A sentence when the trainer saw a divergence; it does not go on after that."""
 
@@ -57,7 +59,7 @@ class Evaluation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s"}
+        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s", "wall_s"}
         values: dict[str, Any] = {key: float(value) if key in floats else value for key, value in plain.items()}
         values["metrics"] = {name: float(value) for name, value in plain.get("metrics", {}).items()}
         return cls(**values)

@@ -2,7 +2,7 @@
 
 from autoft.training.checkpoint import best_weights
 from autoft.training.evaluate import evaluate
-from autoft.training.fit import Fit, fit, go_on, run
+from autoft.training.fit import Fit, fit, go_on, run, thread_count
 from autoft.training.forward import MICRO_BATCH, Forward
 from autoft.training.lengths import as_run
 from autoft.training.result import TrialResult
@@ -24,4 +24,5 @@ __all__ = [
     "load_weights",
     "run",
     "save_model",
+    "thread_count",
 ]

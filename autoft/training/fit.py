@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import torch
 
-from autoft.data.handle import DataHandle
+from autoft.data import DataHandle
 from autoft.model import LoadedModel
 from autoft.recipe import Recipe
 from autoft.record import CONTINUE, Action, Decision, Evaluation, Objective
@@ -71,14 +71,14 @@ def fit(
         report: called with every evaluation; a decision that does not continue ends the run.
         test: whether to score the test split, if there is one.
     """
-    with _threads(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
+    with thread_count(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
         trial = run(StagedTrainer(recipe, loaded, data, objective, device=device), report)
         asked = test and len(data.splits.test) > 0
         return Fit(trial, evaluate(loaded, data, data.splits.test) if asked else None, threads)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[int]:
+def thread_count(count: int) -> Iterator[int]:
     """Let torch use so many threads inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

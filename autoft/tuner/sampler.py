@@ -14,11 +14,12 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autoft.errors import UnknownNameError, near
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord
+from autoft.space import SearchSpace
 from autoft.streams import stream_seed
 from autoft.study import quiet
 
@@ -28,16 +29,6 @@ DRAWS, RANDOM_DRAWS = 8, 128
 """How often a recipe that was tried already is drawn again: by the sampler, then at random."""
 
 Point: TypeAlias = tuple[dict[str, Any], dict[str, BaseDistribution]]
-
-
-class Space(Protocol):
-    """What a sampler needs of a search space (`autoft.space.SearchSpace`)."""
-
-    def draw(self, trial: Any, /) -> dict[str, Any]:
-        """Overrides of the base recipe, each suggested by an Optuna trial."""
-
-    def project(self, recipe: Mapping[str, Any], /) -> dict[str, Any] | None:
-        """A recipe's coordinates, or None when it lies outside."""
 
 
 class Sampler(Protocol):
@@ -55,12 +46,12 @@ class OptunaSampler:
     """A sampler of Optuna over a scratch study."""
 
     name: str
-    space: Space
+    space: SearchSpace
     base: Recipe
     objective: Objective
     seed: int
     constant_value: float | None = None
-    _points: dict[Hashable, Point | None] = field(default_factory=dict, repr=False)
+    _points: dict[Hashable, Point] = field(default_factory=dict, repr=False)
 
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
         """The recipe for trial ``number``: one that no record has; None when there seems to be none left."""
@@ -80,7 +71,7 @@ class OptunaSampler:
     def locate(self, recipe: Recipe, origin: str) -> Proposal:
         """A proposal of a given recipe, with its coordinates if it lies in the space."""
         plain = recipe.full()
-        return _proposal(plain, origin, self._point(self.space.project(plain) or {}) or ({}, {}))
+        return _proposal(plain, origin, self._point(self.space.project(plain) or {}))
 
     def _optuna_sampler(self, seed: int) -> BaseSampler:
         if self.name == "random":
@@ -103,7 +94,7 @@ class OptunaSampler:
         diverged = self._constant(records)
         trials = []
         for record in records:
-            params, distributions = self._locate_record(record)
+            params, distributions = self._coordinates(record)
             if not params:
                 continue
             best = record.best(self.objective)
@@ -118,42 +109,21 @@ class OptunaSampler:
         bests = (record.best(self.objective) for record in records if record.reason != "diverged")
         return min((best.value for best in bests if best), key=self.objective.score, default=0.0)
 
-    def _locate_record(self, record: TrialRecord) -> Point:
-        """A record's coordinates in the space as it is now: it may have been another one when the trial began."""
+    def _coordinates(self, record: TrialRecord) -> Point:
+        """A record's place in the space as it is now: the trial may have begun in another one."""
         params = record.proposal.params
-        if not params:
-            return {}, {}
-        return self._point(params) or self._point(self.space.project(record.proposal.recipe) or {}) or ({}, {})
-
-    def _point(self, params: Mapping[str, Any]) -> Point | None:
-        """Parameters with their distributions, or None where they do not lie in the space."""
         key = tuple(sorted(params.items()))
-        if key not in self._points:
-            trial = _Known(dict(params))
-            try:
-                self.space.draw(trial)
-            except _OutsideError:
-                self._points[key] = None
-            else:
-                self._points[key] = (_Shared(trial.params), _Shared(trial.distributions))
-        return self._points[key]
+        if params and key not in self._points:
+            point = self._point(params)
+            if len(point[0]) < len(params):
+                point = self._point(self.space.project(record.proposal.recipe) or {})
+            self._points[key] = point
+        return self._points.get(key, ({}, {}))
 
-
-class _OutsideError(Exception):
-    """A parameter has no value in the space."""
-
-
-class _Known(FixedTrial):
-    """A trial whose parameters are known; it collects their distributions and warns of nothing."""
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        try:
-            inside = distribution._contains(distribution.to_internal_repr(self._params[name]))
-        except (KeyError, TypeError, ValueError):
-            inside = False
-        if not inside:
-            raise _OutsideError(name)
-        return super()._suggest(name, distribution)
+    def _point(self, params: Mapping[str, Any]) -> Point:
+        """Those of the parameters that the space would draw, with what it would draw them from."""
+        distributions = self.space.distributions(params)
+        return _Shared({name: params[name] for name in distributions}), _Shared(distributions)
 
 
 class _Shared(dict[str, Any]):
@@ -190,7 +160,7 @@ def _proposal(recipe: Mapping[str, Any], origin: str, point: Point) -> Proposal:
 def build_sampler(
     name: str,
     *,
-    space: Space,
+    space: SearchSpace,
     base: Recipe,
     objective: Objective,
     seed: int,

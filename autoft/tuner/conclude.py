@@ -1,0 +1,126 @@
+"""The end of a search: choose, score the test split once, write what a user keeps."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from autoft.errors import SearchFailedError
+from autoft.files import replacing, translated, write_text
+from autoft.model import LoadedModel
+from autoft.recipe import Provenance, Recipe
+from autoft.record import Objective, TrialRecord
+from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
+from autoft.tuner.conductor import Conductor
+from autoft.tuner.prepare import Ground
+from autoft.tuner.result import SearchResult
+from autoft.tuner.run_folder import RunFolder
+from autoft.tuner.tables import history_table, summarise, to_json, trials_table, winner_of
+
+CHOSEN_ON_THE_SAME = "there is no test split: the value was chosen on the same images that it is measured on"
+
+
+def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
+    """Write trials.csv and history.csv."""
+    _write_csv(folder.trials_csv, trials_table(records, objective))
+    _write_csv(folder.history_csv, history_table(records, objective))
+
+
+def drop_checkpoints(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
+    """Keep the checkpoints that are still needed: of unfinished trials, of baselines, of the best finished one."""
+    finished = [record for record in records if record.state.finished]
+    best = winner_of(finished, objective)
+    for record in finished:
+        if record.baseline is None and record is not best:
+            shutil.rmtree(folder.trial(record.number) / "checkpoint", ignore_errors=True)
+
+
+def conclude(
+    folder: RunFolder, ground: Ground, conductor: Conductor, *, threads: int, notes: Sequence[str], score_test: bool
+) -> SearchResult:
+    """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
+
+    Args:
+        folder: the run.
+        ground: model and data.
+        conductor: with all records.
+        threads: of a trial, which the recipe must name to be replayed bit by bit.
+        notes: sentences that belong to the result.
+        score_test: whether to score the test split now; not after an interruption, since the choice is not final.
+
+    Raises:
+        SearchFailedError: no trial was evaluated.
+    """
+    records, objective = conductor.records, conductor.objective
+    write_tables(folder, records, objective)
+    winner = winner_of(records, objective)
+    if winner is None:
+        raise SearchFailedError(_nothing_found(folder, records))
+    recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
+    test = _score(folder, ground, conductor, winner, threads) if score_test else {}
+    if trained := _trained(ground, folder, winner):
+        save_model(trained.module, folder.best_model)
+    recipe.save(folder.best_recipe)
+    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes)
+    write_text(folder.summary, to_json(summary) + "\n")
+    return SearchResult(path=folder.path, summary=summary)
+
+
+def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, search: str, threads: int) -> Recipe:
+    recipe = Recipe.parse(winner.proposal.recipe, where=f"trial {winner.number}")
+    best = winner.best(objective)
+    assert best is not None
+    provenance = Provenance(
+        search=search,
+        trial=winner.number,
+        metric=objective.metric,
+        value=best.value,
+        data_fingerprint=ground.data.fingerprint,
+        threads=threads,
+        versions=versions(),
+    )
+    run = as_run(recipe, winner.curve, objective)
+    return run.model_copy(update={"provenance": provenance})
+
+
+def _score(
+    folder: RunFolder, ground: Ground, conductor: Conductor, winner: TrialRecord, threads: int
+) -> Mapping[int, Mapping[str, float]]:
+    """Metrics on the test split of the winner and of the baselines, by trial number."""
+    if not len(ground.data.splits.test):
+        return {}
+    objective = conductor.objective
+    scored = {record.number: record for record in conductor.records if record.baseline and record.best(objective)}
+    with thread_count(threads):
+        return {
+            number: evaluate(trained, ground.data, ground.data.splits.test)
+            for number, record in {**scored, winner.number: winner}.items()
+            if (trained := _trained(ground, folder, record))
+        }
+
+
+def _trained(ground: Ground, folder: RunFolder, record: TrialRecord) -> LoadedModel | None:
+    """The model with a trial's best weights; None when the trial has none."""
+    weights = best_weights(folder.trial(record.number) / "checkpoint")
+    if weights is None:
+        return None
+    load_weights(ground.loaded, weights)
+    return ground.loaded
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    return {name: version(name) for name in ("autoft", "torch", "timm")}
+
+
+def _nothing_found(folder: RunFolder, records: Sequence[TrialRecord]) -> str:
+    reasons = {record.reason_text or record.reason for record in records if record.reason}
+    why = "; ".join(sorted(reasons)) or "the time budget ended before the first evaluation"
+    return f"{folder.path}: no trial came to a result: {why}; resume the run with a larger --time-budget"
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary, translated(path):
+        table.to_csv(temporary, index=False)

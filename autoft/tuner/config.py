@@ -1,0 +1,186 @@
+"""``search.yaml`` as a whole: its sections, and how files, options and overrides become one of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from autoft.errors import ConfigError
+from autoft.pruning import PruneConfig
+from autoft.recipe import Config, DataConfig, ModelConfig, Optimisation, Recipe, Stage, apply_overrides, yaml
+from autoft.space import shipped
+
+DEFAULT_SPACE = "freeze_depth"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+class DataSection(DataConfig):
+    """The recipe's data settings, and where the data are."""
+
+    source: str | None = None
+    """A folder of class folders, a CSV or parquet manifest, an .npz file, or a built-in name (digits)."""
+    max_bytes: PositiveInt | None = None
+    """Budget for decoded images on disk; default: half of the free space. Beyond it they are decoded on the fly."""
+
+
+class SearchSection(Config):
+    """How much to try, and how recipes are proposed and stopped."""
+
+    metric: str | None = None
+    """Default: accuracy, average_precision or mae, by task."""
+    num_samples: PositiveInt = 24
+    """Recipes to try, baselines included."""
+    time_budget_s: PositiveFloat | None = None
+    """From process start to the written recipe."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    scheduler: Literal["asha", "none"] = "asha"
+    grace_period: PositiveInt = 2
+    """Evaluations before a trial can be stopped by its peers."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    seed: NonNegativeInt = 0
+    storage: str | None = None
+    """Optuna storage URL of the study; default: study.db in the run folder."""
+
+
+class ResourcesSection(Config):
+    """What a trial may use."""
+
+    cpus_per_worker: PositiveInt = 1
+    gpus_per_worker: NonNegativeFloat | None = None
+    """Fractions share a GPU; default: one where there is one."""
+    max_concurrent_trials: PositiveInt | None = None
+    """Default: as many as fit."""
+
+
+class OutputSection(Config):
+    """Where the run is kept."""
+
+    name: Annotated[str, Field(max_length=128)] | None = None
+    """A plain file name; default: made of model and data."""
+    storage_path: Annotated[str, Field(min_length=1)] = "runs"
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, value: str | None) -> str | None:
+        if value is not None and not _PLAIN_NAME.fullmatch(value):
+            raise ConfigError(
+                "must be a plain file name of letters, digits, '.', '_' and '-'; use storage_path for folders"
+            )
+        return value
+
+
+class SearchConfig(Config):
+    """A search, resolved: everything a run needs to start or to go on."""
+
+    model: ModelConfig
+    data: DataSection = DataSection()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    optimisation: Optimisation = Optimisation()
+    space: dict[str, Any]
+    search: SearchSection = SearchSection()
+    prune: PruneConfig = PruneConfig()
+    resources: ResourcesSection = ResourcesSection()
+    output: OutputSection = OutputSection()
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _space_is_a_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ConfigError("must be a mapping of dimension names, or the name of a search space")
+        return dict(value)
+
+    def base_recipe(self) -> Recipe:
+        """The recipe that the search space changes.
+
+        Raises:
+            ConfigError: the sections do not make a valid recipe.
+        """
+        data = self.data.model_dump(mode="json", exclude={"source", "max_bytes"})
+        return Recipe.parse(
+            {
+                "model": self.model.model_dump(mode="json"),
+                "data": data,
+                "stages": [stage.model_dump(mode="json") for stage in self.stages],
+                "optimisation": self.optimisation.model_dump(mode="json"),
+                "seed": self.search.seed,
+            },
+            where="search",
+        )
+
+    def full(self) -> dict[str, Any]:
+        """All settings as plain data."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def override(self, changes: Mapping[str, Any]) -> Self:
+        """The configuration with dotted paths changed.
+
+        Raises:
+            ConfigError: a path that does not exist, or a value that breaks a rule.
+        """
+        return type(self).parse(apply_overrides(self.full(), changes, where="search"), where="search")
+
+
+def resolve_config(
+    file: Path | None = None,
+    assignments: Sequence[tuple[str, Any]] = (),
+    options: Mapping[str, Any] | None = None,
+) -> SearchConfig:
+    """Put a configuration together: the file, then the options, then the dotted assignments.
+
+    Args:
+        file: a search.yaml; sections that are left out have their defaults.
+        assignments: dotted paths and values as given to ``--set``, in order.
+        options: dotted paths and values of the command's own options; None is "not given".
+
+    Raises:
+        ConfigError: all errors at once, each with its path and the nearest name.
+        UnknownNameError: a search space that is not shipped and is no file.
+    """
+    raw = _read(file) if file else {}
+    where = str(file) if file else "search"
+    given = {path: value for path, value in (options or {}).items() if value is not None}
+    changes = [*given.items(), *assignments]
+    for path, value in changes:
+        if path in {"model", "data", "space"}:
+            raw[path] = value
+    raw = _expand(raw)
+    for path, value in changes:
+        if path not in {"model", "data", "space"}:
+            raw = apply_overrides(raw, {path: value}, where=where)
+    return SearchConfig.parse(raw, where=where)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    raw = yaml.load(file)
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}: must be a mapping of sections, got {type(raw).__name__}")
+    return raw
+
+
+def _expand(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Short forms written out: a model's name, a data source, a search space's name."""
+    result = dict(raw)
+    if isinstance(result.get("model"), str):
+        result["model"] = {"name": result["model"]}
+    if isinstance(result.get("data"), str):
+        result["data"] = {"source": result["data"]}
+    space = result.pop("space", DEFAULT_SPACE)
+    base = _space_file(space) if isinstance(space, str) else {**shipped(DEFAULT_SPACE), "space": space}
+    return _merged(base, result)
+
+
+def _space_file(name: str) -> dict[str, Any]:
+    return _read(Path(name)) if name.endswith((".yaml", ".yml")) else dict(shipped(name))
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``; mappings are merged one level down, anything else is replaced."""
+    result = {**base, **over}
+    for key in base.keys() & over.keys():
+        if isinstance(base[key], Mapping) and isinstance(over[key], Mapping):
+            result[key] = {**base[key], **over[key]}
+    return result

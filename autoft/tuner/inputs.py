@@ -1,0 +1,76 @@
+"""What a caller may give as model and data, and how a run remembers what it searched."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from autoft.data import DataHandle
+from autoft.errors import ConfigError, RunError
+from autoft.recipe import Recipe
+from autoft.record import InputSpec, Objective
+
+Model: TypeAlias = str | nn.Module
+Data: TypeAlias = str | Path | Sequence[Any]
+
+
+def model_name(model: Model) -> str:
+    """A timm name as it is; an own module by its qualified class name."""
+    if isinstance(model, str):
+        return model
+    if isinstance(model, nn.Module):
+        return f"{type(model).__module__}.{type(model).__qualname__}"
+    raise ConfigError(f"model: must be the name of a timm model or an nn.Module, got {type(model).__name__}")
+
+
+def own_module(model: Model | None) -> nn.Module | None:
+    """The caller's module, if it gave one."""
+    return model if isinstance(model, nn.Module) else None
+
+
+def data_source(data: Data | None) -> str | None:
+    """A path or built-in name as text; None for datasets, which no file can name."""
+    return str(data) if isinstance(data, str | Path) else None
+
+
+def example_batch(spec: InputSpec, rows: int = 2) -> dict[str, torch.Tensor]:
+    """A batch of zeros as the model gets it: images float32 (rows, 3, H, W), else the fields' own shapes."""
+    if spec.image:
+        height, width, channels = spec.fields["input"].shape
+        return {"input": torch.zeros(rows, channels, height, width)}
+    return {
+        name: torch.zeros(rows, *field.shape, dtype=getattr(torch, str(field.dtype)))
+        for name, field in spec.fields.items()
+    }
+
+
+def identity(recipe: Recipe, data: DataHandle, objective: Objective) -> dict[str, Any]:
+    """What must not change when a run goes on: trials of another model or split cannot be compared."""
+    settings = recipe.data
+    return {
+        "model": recipe.model.name,
+        "weights": recipe.model.weights,
+        "data": data.fingerprint,
+        "task": settings.task,
+        "image_size": settings.image_size,
+        "resize": settings.resize,
+        "val_fraction": settings.val_fraction,
+        "test_fraction": settings.test_fraction,
+        "split_seed": settings.split_seed if settings.split_seed is not None else recipe.seed,
+        "seed": recipe.seed,
+        "metric": objective.metric,
+    }
+
+
+def check_identity(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
+    """Refuse to mix what cannot be compared.
+
+    Raises:
+        RunError: names what differs; nothing was changed.
+    """
+    differing = [key for key in now if before.get(key) != now[key]]
+    if differing:
+        told = "; ".join(f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in differing)
+        raise RunError(f"{run}: holds another search: {told}; nothing was changed, choose another --name")

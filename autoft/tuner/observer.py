@@ -1,0 +1,63 @@
+"""Who looks on while a search runs: the seam between the search and whatever shows it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autoft.record import Evaluation, ModelCard, Objective, TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """What is about to be searched."""
+
+    path: Path
+    model: ModelCard
+    data: str
+    items: dict[str, int]
+    """Items per split."""
+    objective: Objective
+    num_samples: int
+    slots: int
+    """Trials at a time."""
+    time_left_s: float | None
+    finished_trials: int
+    """Trials that an earlier start of the same run has finished."""
+
+
+class Observer(Protocol):
+    """Told what happens, in the driver's process; must return quickly and must not raise."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line: a data note, a setting that changed."""
+
+    def started(self, plan: SearchPlan) -> None:
+        """The first trial is about to start."""
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        """A trial starts, or goes on after an interruption."""
+
+    def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
+        """A trial was evaluated; ``best`` is the best value of the search so far."""
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """A trial ended, with its state and reason."""
+
+
+class Silent:
+    """Looks on and says nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def started(self, plan: SearchPlan) -> None:
+        """Say nothing."""
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        """Say nothing."""
+
+    def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
+        """Say nothing."""
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """Say nothing."""

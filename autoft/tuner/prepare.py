@@ -1,0 +1,129 @@
+"""From a configuration to everything a search needs, with every bad input found before anything is written."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autoft.data import DataHandle, open_data
+from autoft.model import LoadedModel, build_card, complete, load_model
+from autoft.recipe import Recipe
+from autoft.record import Objective
+from autoft.shards import ShardStore, default_max_bytes, default_root
+from autoft.space import SearchSpace, build_space
+from autoft.training import MICRO_BATCH, evaluate
+from autoft.tuner.baselines import baselines
+from autoft.tuner.config import SearchConfig
+from autoft.tuner.inputs import Data, example_batch
+from autoft.tuner.policy import Policy
+from autoft.tuner.sampler import build_sampler
+from autoft.tuner.worker import WorkerContext
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Model, data and base recipe: what both a search and a single fine-tune stand on."""
+
+    recipe: Recipe
+    """Completed: image size and rates are filled in."""
+    loaded: LoadedModel
+    data: DataHandle
+    module: nn.Module | None
+    """The caller's own module, unchanged."""
+
+
+def lay_ground(
+    recipe: Recipe,
+    source: Data,
+    *,
+    module: nn.Module | None = None,
+    max_bytes: int | None = None,
+    notify: Callable[[str], None],
+) -> Ground:
+    """Open model and data.
+
+    Raises:
+        UnknownNameError: an unknown model or built-in data set.
+        WeightsError: weights that cannot be had or do not fit.
+        DataError: data that cannot be used.
+    """
+    if module is None:
+        card = build_card(recipe.model, image_size=recipe.data.image_size)
+        recipe = recipe.override({"data.image_size": recipe.data.image_size or card.image_size})
+    split_seed = recipe.data.split_seed if recipe.data.split_seed is not None else recipe.seed
+    recipe = recipe.override({"data.split_seed": split_seed})
+    root = default_root()
+    store = ShardStore(root, max_bytes or default_max_bytes(root))
+    data = open_data(source, recipe.data, seed=split_seed, store=store, notify=notify)
+    loaded = load_model(
+        recipe.model,
+        num_outputs=data.task.num_outputs,
+        module=module,
+        example=example_batch(data.spec),
+        seed=recipe.seed,
+        image_size=recipe.data.image_size,
+    )
+    for note in (*data.notes, *loaded.notes):
+        notify(note)
+    return Ground(recipe=complete(recipe, loaded.card), loaded=loaded, data=data, module=module)
+
+
+def build_policy(config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective) -> Policy:
+    """The policy of a search, from its names."""
+    return Policy(
+        objective=objective,
+        sampler=build_sampler(
+            config.search.sampler, space=space, base=ground.recipe, objective=objective, seed=config.search.seed
+        ),
+        baselines=baselines(ground.recipe, ground.loaded.card),
+        num_samples=config.search.num_samples,
+        scheduler=config.search.scheduler,
+        grace_period=config.search.grace_period,
+        reduction_factor=config.search.reduction_factor,
+        prune=config.prune,
+    )
+
+
+def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpace:
+    """The space of a search: from the configuration, or the Python object that the caller gave."""
+    return build_space(config.space if given is None else given, ground.recipe.full(), ground.loaded.card)
+
+
+def worker_context(
+    ground: Ground, objective: Objective, trials: Path, *, threads: int, deadline: float | None, gpus: float
+) -> WorkerContext:
+    """What the workers of a search are given."""
+    return WorkerContext(
+        model=ground.recipe.model,
+        module=ground.module,
+        example=example_batch(ground.data.spec),
+        image_size=ground.recipe.data.image_size,
+        seed=ground.recipe.seed,
+        data=ground.data,
+        objective=objective,
+        trials=trials.resolve(),
+        threads=threads,
+        device="cuda" if gpus else "cpu",
+        deadline=deadline,
+    )
+
+
+def closing_seconds(ground: Ground, models: int) -> float:
+    """Seconds to keep for the end of a search: scoring ``models`` models on the test split, by measurement."""
+    if not len(ground.data.splits.test):
+        return 2.0
+    few = ground.data.splits.val[:MICRO_BATCH]
+    began = time.perf_counter()
+    evaluate(ground.loaded, ground.data, few)
+    per_pass = time.perf_counter() - began
+    passes = math.ceil(len(ground.data.splits.test) / MICRO_BATCH)
+    return 2.0 + models * (0.5 + 1.5 * per_pass * passes)
+
+
+def split_of(data: DataHandle) -> Mapping[str, Any]:
+    """The content of split.json."""
+    return {"fingerprint": data.fingerprint, "classes": list(data.task.classes), **data.splits.plain()}

@@ -1,0 +1,117 @@
+"""The three places where Ray Tune meets the conductor: its searcher, its scheduler, its trainable."""
+
+import json
+from typing import Any
+
+from ray import tune
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from autoft.record import Action
+from autoft.tuner.conductor import Assignment, Conductor, Turn
+from autoft.tuner.worker import Report, Worker, WorkerContext
+
+REPORT = "report"
+
+
+class ConductedSearcher(Searcher):
+    """Asks the conductor for trials. Holds no state of its own: the ledger is the memory."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002 - Ray's signature
+        """The next trial's number and recipe; None while there is none."""
+        match self._conductor.next_trial():
+            case Assignment(number, recipe):
+                return {"number": number, "recipe": dict(recipe)}
+            case Turn.WAIT:
+                return None
+            case Turn.FINISHED:
+                return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002
+        """The scheduler has told the conductor already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class ConductedScheduler(TrialScheduler):
+    """Carries reports to the conductor and its decisions back."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._conductor = conductor
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
+        """Metric and mode are the conductor's business."""
+        return True
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Nothing to do."""
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
+        """A worker process died more often than it may."""
+        self._conductor.lost(trial.config["number"], "the worker process died (killed, or out of memory)")
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Judge an evaluation."""
+        report = Report.from_plain(json.loads(result[REPORT]))
+        action = self._conductor.hear(trial.config["number"], report)
+        return str(TrialScheduler.CONTINUE if action is Action.CONTINUE else TrialScheduler.STOP)
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
+        """The conductor decided it."""
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A trial that never started."""
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """First come, first served."""
+        trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                return trial
+        return None
+
+    def debug_string(self) -> str:
+        """Ray shows this in its own status, which is off."""
+        return "conducted"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class TrialActor(tune.Trainable):
+    """One worker process: it lives as long as the search and is reset from trial to trial."""
+
+    def setup(self, config: dict[str, Any], context: WorkerContext | None = None) -> None:
+        """Start the worker and take up its first trial."""
+        assert context is not None
+        self._worker = Worker(context)
+        self._worker.begin(config["number"], config["recipe"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up the next trial."""
+        self._worker.begin(new_config["number"], new_config["recipe"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next evaluation; the scheduler ends the trial, never the actor."""
+        return {REPORT: json.dumps(self._worker.step().plain())}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Trials keep their own checkpoints in the run folder."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Trials restore themselves from the run folder."""

@@ -1,0 +1,177 @@
+"""Runs a conducted search on Ray Tune: start Ray, one actor per slot, no word on the terminal."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from autoft.errors import ConfigError, SearchFailedError
+from autoft.tuner.conductor import Conductor
+from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher, TrialActor
+from autoft.tuner.worker import WorkerContext
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+_OBJECT_STORE_BYTES = 200 * 2**20
+_WORKER_RESTARTS = 2
+_HEAD_START_S = 1.0
+"""Bad input is mostly found within this time; then Ray is not started at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many trials run at a time, and what each has."""
+
+    count: int
+    cpus: int
+    gpus: float
+
+
+class RaySession:
+    """Ray, started in the background while the driver imports and decodes, and stopped if it was started here."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._mine = not ray.is_initialized()
+        self._error: Exception | None = None
+        self._up, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        if self._mine:
+            self._thread.start()
+
+    def ready(self) -> None:
+        """Wait until Ray is up.
+
+        Raises:
+            SearchFailedError: it did not start.
+        """
+        if self._mine:
+            self._up.wait()
+        if self._error is not None:
+            raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
+
+    def close(self) -> None:
+        """Stop Ray, unless it was running before."""
+        if self._mine:
+            self._over.set()
+            self._up.wait()
+            ray.shutdown()
+            self._thread.join()
+
+    def _live(self) -> None:
+        """Start Ray and stay: the kernel ends Ray's processes with the thread that started them."""
+        if self._over.wait(_HEAD_START_S):
+            self._up.set()
+            return
+        try:
+            ray.init(
+                address="local",
+                num_cpus=self._slots.count * self._slots.cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        except Exception as error:  # noqa: BLE001 - carried to the thread that waits
+            self._error = error
+        self._up.set()
+        self._over.wait()
+
+
+@contextmanager
+def ray_session(slots: Slots) -> Iterator[RaySession]:
+    """A `RaySession` that is closed whatever happens."""
+    session = RaySession(slots)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def choose_slots(*, cpus: int, gpus: float | None, at_most: int | None) -> Slots:
+    """How many trials fit on this machine.
+
+    Raises:
+        ConfigError: a demand that the machine cannot meet.
+    """
+    cores, cards = _cores(), _cards()
+    if cpus > cores:
+        raise ConfigError(f"resources.cpus_per_worker: {cpus} asked for, but this machine has {cores}; ask for less")
+    per_trial = gpus if gpus is not None else float(min(cards, 1))
+    if per_trial > cards:
+        raise ConfigError(
+            f"resources.gpus_per_worker: {per_trial:g} asked for, but this machine has {cards}; ask for less"
+        )
+    fit = cores // cpus if not per_trial else min(cores // cpus, int(cards / per_trial))
+    return Slots(count=min(fit, at_most or fit), cpus=cpus, gpus=per_trial)
+
+
+def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scratch: Path) -> None:
+    """Run until the conductor has no more trials.
+
+    Args:
+        conductor: opened.
+        context: what the workers need; put once into Ray's object store.
+        slots: trials at a time.
+        scratch: a folder for Ray Tune's own files, of no use afterwards.
+
+    Raises:
+        SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    trainable: Any = tune.with_parameters(TrialActor, context=context)
+    resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=ConductedSearcher(conductor),
+            scheduler=ConductedScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.resolve()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=_WORKER_RESTARTS),
+        ),
+    )
+    try:
+        tuner.fit()
+    except tune.TuneError as error:
+        raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
+    conductor.raise_if_failed()
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial-{trial.config['number']:04d}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cards() -> int:
+    import torch  # noqa: PLC0415 - ask only when a search runs
+
+    return torch.cuda.device_count()

@@ -1,0 +1,117 @@
+"""Run one recipe to its end: the public function fine_tune."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoft.errors import UnknownNameError
+from autoft.recipe import Provenance, Recipe
+from autoft.record import Curve, Decision, Evaluation, Objective
+from autoft.training import fit, go_on, save_model
+from autoft.tuner.conclude import versions
+from autoft.tuner.inputs import Data, Model, model_name, own_module
+from autoft.tuner.prepare import lay_ground
+
+FITTED_RECIPE, FITTED_MODEL = "recipe.yaml", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fine-tuned model and how it came to be."""
+
+    module: nn.Module
+    """In eval mode, with the weights of the best evaluation."""
+    recipe: Recipe
+    """As run: lengths end at the evaluation that was kept."""
+    objective: Objective
+    value: float
+    """The metric on the validation split."""
+    metrics: Mapping[str, float]
+    """All metrics on the validation split."""
+    test: Mapping[str, float] | None
+    """All metrics on the test split; None without one."""
+    classes: tuple[str, ...]
+    curve: Curve
+    reproduced: bool | None
+    """Whether the value equals the one in the recipe's provenance exactly; None without one to compare with."""
+    notes: tuple[str, ...]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the recipe and the weights (safetensors) into a folder."""
+        self.recipe.save(Path(folder) / FITTED_RECIPE)
+        save_model(self.module, Path(folder) / FITTED_MODEL)
+
+
+def fine_tune(
+    recipe: Recipe,
+    data: Data,
+    *,
+    model: Model | None = None,
+    metric: str | None = None,
+    report: Callable[[Evaluation], Decision] | None = None,
+    device: str | None = None,
+) -> Fitted:
+    """Run a recipe; on the CPU the same recipe, data and seed give the same bits.
+
+    Args:
+        recipe: for example ``Recipe.load("best_recipe.yaml")``.
+        data: as for `autoft.search`.
+        model: the nn.Module that the recipe was found for, if it was not a timm model.
+        metric: what the best evaluation is chosen by; default: the recipe's, else the task's.
+        report: called with every evaluation; a decision that does not continue ends the run.
+        device: default: cuda where there is one.
+
+    Raises:
+        AutoftError: as `autoft.search`, for recipe, model and data.
+    """
+    _check_module(recipe, model)
+    provenance = recipe.provenance
+    notes: list[str] = []
+    ground = lay_ground(recipe, data, module=own_module(model), notify=notes.append)
+    if provenance and provenance.data_fingerprint != ground.data.fingerprint:
+        notes.append("these are not the data that the recipe was found on: its value will not be reproduced")
+    objective = ground.data.task.objective(metric or (provenance.metric if provenance else None))
+    fitted = fit(
+        ground.recipe,
+        ground.loaded,
+        ground.data,
+        objective,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        report=report or go_on,
+        test=True,
+    )
+    best = fitted.trial.best
+    told = Provenance(
+        search=provenance.search if provenance else None,
+        trial=provenance.trial if provenance else None,
+        metric=objective.metric,
+        value=best.value,
+        data_fingerprint=ground.data.fingerprint,
+        threads=fitted.threads,
+        versions=versions(),
+    )
+    comparable = provenance is not None and provenance.metric == objective.metric
+    return Fitted(
+        module=ground.loaded.module,
+        recipe=fitted.trial.recipe.model_copy(update={"provenance": told}),
+        objective=objective,
+        value=best.value,
+        metrics=best.metrics,
+        test=fitted.test,
+        classes=ground.data.task.classes,
+        curve=fitted.trial.curve,
+        reproduced=best.value == provenance.value if comparable and provenance else None,
+        notes=tuple(notes),
+    )
+
+
+def _check_module(recipe: Recipe, model: Any) -> None:
+    if model is not None and model_name(model) != recipe.model.name:
+        raise UnknownNameError(
+            f"model: the recipe was found for {recipe.model.name!r}, got {model_name(model)!r}; "
+            "give the model that it names, or change the recipe's model.name"
+        )

@@ -1,0 +1,90 @@
+"""The result of a search, read from its run folder."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autoft.errors import RunError
+from autoft.recipe import Recipe
+from autoft.record import Objective, TrialRecord
+from autoft.study import OptunaLedger
+from autoft.tuner.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Example:
+        >>> result = autoft.search(model="resnet18", data="photos/")  # doctest: +SKIP
+        >>> result.best_recipe.save("best.yaml")  # doctest: +SKIP
+    """
+
+    path: Path
+    """The run folder."""
+    summary: dict[str, Any]
+    """The content of summary.json."""
+
+    @property
+    def best_recipe(self) -> Recipe:
+        """The winner's recipe, as run."""
+        return Recipe.load(RunFolder(self.path).best_recipe)
+
+    @property
+    def best_value(self) -> float:
+        """The winner's metric on the validation split."""
+        return float(self.summary["best_value"])
+
+    @property
+    def test(self) -> dict[str, float] | None:
+        """The winner's metrics on the test split; None without one."""
+        test: dict[str, float] | None = self.summary["test"]
+        return test
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """One row per trial: state, reason, value, stage, epochs, seconds, parameters."""
+        return pd.read_csv(RunFolder(self.path).trials_csv, keep_default_na=True)
+
+    def history(self) -> pd.DataFrame:
+        """One row per evaluation, in the order of time."""
+        return pd.read_csv(RunFolder(self.path).history_csv)
+
+    @cached_property
+    def ledger(self) -> OptunaLedger:
+        """The study with autoft's records."""
+        folder = RunFolder(self.path)
+        objective = Objective(self.summary["metric"], self.summary["mode"])
+        return open_ledger(folder, objective, folder.read_config().search.storage)
+
+    @property
+    def study(self) -> "optuna.Study":
+        """The Optuna study."""
+        return self.ledger.study
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All trials with their curves."""
+        return self.ledger.trials()
+
+
+def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
+    """The ledger of a run: study.db in its folder, or the study of its name in another Optuna storage."""
+    return OptunaLedger(storage or f"sqlite:///{folder.database.resolve()}", folder.name, objective)
+
+
+def load_result(run: str | Path) -> SearchResult:
+    """Read the result of a run.
+
+    Raises:
+        RunError: not a run, or its search has not come to a result yet.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.exists:
+        raise RunError(f"{run}: is not a run: it has no {folder.config_file.name}; start one with autoft search")
+    return SearchResult(path=folder.path, summary=folder.read_json(folder.summary))

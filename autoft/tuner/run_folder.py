@@ -1,0 +1,119 @@
+"""``runs/NAME``: where everything of a search is kept, and who may work in it."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from autoft.errors import RunError, RunLockedError
+from autoft.files import translated, write_text
+from autoft.recipe import yaml
+from autoft.tuner.config import SearchConfig
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class RunFolder:
+    """The paths of a run, and its files in plain text."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "search.yaml"
+        self.split_file = path / "split.json"
+        self.database = path / "study.db"
+        self.best_recipe = path / "best_recipe.yaml"
+        self.best_model = path / "best_model.safetensors"
+        self.trials_csv = path / "trials.csv"
+        self.history_csv = path / "history.csv"
+        self.summary = path / "summary.json"
+        self.trials = path / "trials"
+        self.scratch = path / ".ray"
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is also its study's."""
+        return self.path.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether a search has begun here."""
+        return self.config_file.is_file()
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial."""
+        return self.trials / f"{number:04d}"
+
+    def read_config(self) -> SearchConfig:
+        """The search as it was resolved when the run began.
+
+        Raises:
+            RunError: no search began here.
+            ConfigError: the file was damaged.
+        """
+        if not self.exists:
+            raise RunError(
+                f"{self.path}: is not a run: it has no {self.config_file.name}; start one with autoft search"
+            )
+        return SearchConfig.parse(yaml.load(self.config_file), where=str(self.config_file))
+
+    def write_config(self, config: SearchConfig) -> None:
+        """Write search.yaml."""
+        write_text(self.config_file, yaml.dumps(config.full()))
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Write one of the run's JSON files."""
+        write_text(path, json.dumps(content, indent=1) + "\n")
+
+    def read_json(self, path: Path) -> Any:
+        """Read one of the run's JSON files.
+
+        Raises:
+            RunError: it is not there or was damaged.
+        """
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path}: is missing; finish the search with autoft resume {self.path}") from None
+        except ValueError as error:
+            raise RunError(f"{path}: damaged: {error}; autoft resume {self.path} writes it again") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. A folder in which no search began is taken away again.
+
+        Raises:
+            RunLockedError: another process holds it.
+            StorageError: the folder cannot be made.
+        """
+        with translated(self.path):
+            new = not self.path.exists()
+            if not new and not self.path.is_dir():
+                raise RunError(f"{self.path}: is a file; choose another name or storage path")
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            with translated(self.path):
+                lock.acquire(timeout=0)
+        except Timeout:
+            raise RunLockedError(
+                f"{self.path}: another process is searching here; wait for it, stop it, or choose another --name"
+            ) from None
+        try:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            yield
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            lock.release()
+            if new and not self.exists:
+                shutil.rmtree(self.path, ignore_errors=True)
+
+
+def default_name(model: str, source: str) -> str:
+    """A run's name, made of model and data."""
+    data = Path(source).resolve().stem if source else "data"
+    return _UNSAFE.sub("-", f"{model}-{data}").strip("-.") or "search"

@@ -1,0 +1,297 @@
+"""The public functions: search, and resume."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
+from autoft.recipe import parse_assignment
+from autoft.record import TrialRecord
+from autoft.tuner.conclude import CHOSEN_ON_THE_SAME, conclude, drop_checkpoints, write_tables
+from autoft.tuner.conductor import Clock, Conductor
+from autoft.tuner.config import SearchConfig, resolve_config
+from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
+from autoft.tuner.observer import Observer, SearchPlan, Silent
+from autoft.tuner.prepare import (
+    Ground,
+    build_policy,
+    closing_seconds,
+    lay_ground,
+    search_space,
+    split_of,
+    worker_context,
+)
+from autoft.tuner.ray_runner import Slots, choose_slots, ray_session, run_on_ray
+from autoft.tuner.result import SearchResult, open_ledger
+from autoft.tuner.run_folder import RunFolder, default_name
+
+_SCORED_AT_THE_END = 4
+_SECONDS_BETWEEN_TABLES = 2.0
+
+
+def search(  # noqa: PLR0913 - the options of a search
+    model: Model | None = None,
+    data: Data | None = None,
+    *,
+    config: str | Path | None = None,
+    space: Any = None,
+    num_samples: int | None = None,
+    time_budget_s: float | None = None,
+    metric: str | None = None,
+    name: str | None = None,
+    storage_path: str | Path | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    observer: Observer | None = None,
+    started_at: float | None = None,
+) -> SearchResult:
+    """Find the best fine-tuning recipe for a pretrained model on your data.
+
+    A search of the same name and storage path goes on where it stopped.
+
+    Args:
+        model: the name of a timm model, or any nn.Module (which is copied, never changed).
+        data: a folder of class folders, a CSV or parquet manifest, an .npz file, a built-in name (``"digits"``), or
+            a pair (train, val) or triple (train, val, test) of map-style Datasets of (input, target).
+        config: a search.yaml; what is given here beside it wins.
+        space: the name of a shipped space, a YAML file, a mapping as in search.yaml, a dict of Optuna
+            distributions over dotted recipe paths, or a function of a trial that returns dotted overrides.
+        num_samples: recipes to try, baselines included.
+        time_budget_s: seconds from the start of the process (or of this call) to the written recipe.
+        metric: what decides; default: accuracy, average_precision or mae, by task.
+        name: of the run, a plain file name.
+        storage_path: the folder of all runs; default ``runs``.
+        overrides: dotted overrides as a mapping or as ``"path=value"`` texts, for example ``{"data.image_size": 96}``.
+        observer: told what happens; default: silent.
+        started_at: when the budget began, in seconds since the epoch; default: now.
+
+    Raises:
+        AutoftError: a member of its tree for each thing that can be wrong; the run can always be resumed.
+    """
+    named = space if isinstance(space, str | Path) else None
+    resolved = resolve_config(
+        Path(config) if config else None,
+        _assignments(overrides),
+        {
+            "model.name": model_name(model) if model is not None else None,
+            "data.source": data_source(data),
+            "space": str(named) if named else (dict(space) if _is_plain_space(space) else None),
+            "search.num_samples": num_samples,
+            "search.time_budget_s": time_budget_s,
+            "search.metric": metric,
+            "output.name": name,
+            "output.storage_path": str(storage_path) if storage_path else None,
+        },
+    )
+    given = None if space is None or named or _is_plain_space(space) else space
+    return _run(resolved, _Given(model, data, given), observer or Silent(), started_at or time.time())
+
+
+def resume(  # noqa: PLR0913 - the options of a search
+    run: str | Path,
+    *,
+    num_samples: int | None = None,
+    time_budget_s: float | None = None,
+    model: Model | None = None,
+    data: Data | None = None,
+    space: Any = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    observer: Observer | None = None,
+    started_at: float | None = None,
+) -> SearchResult:
+    """Go on with a search that was stopped, killed, or is to be given more to spend.
+
+    Args:
+        run: its folder, ``runs/NAME``.
+        num_samples: a new total of recipes.
+        time_budget_s: a new budget, from the start of this process.
+        model: the module again, if the search was given one.
+        data: the data again, if they were given as Datasets or have moved.
+        space: the search space again, if it was given as a Python object.
+        overrides: as for `search`.
+        observer: as for `search`.
+        started_at: as for `search`.
+
+    Raises:
+        RunError: not a run, or model or data are not those of the run.
+    """
+    folder = RunFolder(Path(run))
+    stored = folder.read_config()
+    options = {
+        "search.num_samples": num_samples,
+        "search.time_budget_s": time_budget_s,
+        "data.source": data_source(data),
+        "output.name": folder.path.resolve().name,
+        "output.storage_path": str(folder.path.parent),
+    }
+    changes = {path: value for path, value in options.items() if value is not None}
+    resolved = stored.override({**changes, **dict(_assignments(overrides))})
+    return _run(resolved, _Given(model, data, space), observer or Silent(), started_at or time.time())
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the caller gave as Python objects."""
+
+    model: Model | None
+    data: Data | None
+    space: Any
+
+
+def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: float) -> SearchResult:
+    source = given.data if given.data is not None else config.data.source
+    if source is None:
+        raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
+    base = config.base_recipe()
+    folder = _folder(config, base.model.name)
+    slots = choose_slots(
+        cpus=config.resources.cpus_per_worker,
+        gpus=config.resources.gpus_per_worker,
+        at_most=config.resources.max_concurrent_trials,
+    )
+    with folder.locked(), ray_session(slots) as ray:
+        notes = _Notes(observer)
+        ground = lay_ground(
+            base, source, module=own_module(given.model), max_bytes=config.data.max_bytes, notify=notes.add
+        )
+        opened = _open(config, given, ground, folder, slots, observer, started_at)
+        ray.ready()
+        return opened.run(folder, notes.texts)
+
+
+@dataclass
+class _Notes:
+    """Keeps notes for the summary and passes them on."""
+
+    observer: Observer
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.texts.append(text)
+        self.observer.note(text)
+
+
+@dataclass
+class _OpenSearch:
+    """A search that is ready to run."""
+
+    ground: Ground
+    conductor: Conductor
+    slots: Slots
+    cpus: int
+
+    def run(self, folder: RunFolder, notes: Sequence[str]) -> SearchResult:
+        """Run the trials and conclude; an interruption leaves the run resumable."""
+        conductor, clock = self.conductor, self.conductor.clock
+        context = worker_context(
+            self.ground,
+            conductor.objective,
+            folder.trials,
+            threads=self.cpus,
+            deadline=clock.deadline,
+            gpus=self.slots.gpus,
+        )
+        if not len(self.ground.data.splits.test):
+            notes = [*notes, CHOSEN_ON_THE_SAME]
+        try:
+            run_on_ray(conductor, context, self.slots, folder.scratch)
+            return conclude(folder, self.ground, conductor, threads=self.cpus, notes=notes, score_test=True)
+        except KeyboardInterrupt:
+            conductor.suspend()
+            with suppress(SearchFailedError):
+                conclude(folder, self.ground, conductor, threads=self.cpus, notes=notes, score_test=False)
+            raise SearchInterruptedError(
+                f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
+            ) from None
+        except BaseException:
+            conductor.suspend()
+            raise
+
+
+def _open(
+    config: SearchConfig,
+    given: _Given,
+    ground: Ground,
+    folder: RunFolder,
+    slots: Slots,
+    observer: Observer,
+    started_at: float,
+) -> _OpenSearch:
+    objective = ground.data.task.objective(config.search.metric)
+    space = search_space(config, ground, given.space)
+    who = identity(ground.recipe, ground.data, objective)
+    if folder.exists:
+        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
+    ledger = open_ledger(folder, objective, config.search.storage)
+    folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
+    folder.write_config(config)
+    conductor = Conductor(
+        ledger=ledger,
+        policy=build_policy(config, ground, space, objective),
+        objective=objective,
+        clock=_clock(config, ground, ledger.trials(), started_at),
+        slots=slots.count,
+        observer=observer,
+        on_trial_end=_Keeper(folder),
+    )
+    conductor.open()
+    observer.started(_plan(config, ground, folder, conductor))
+    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker)
+
+
+def _folder(config: SearchConfig, model: str) -> RunFolder:
+    name = config.output.name or default_name(model, config.data.source or "")
+    return RunFolder(Path(config.output.storage_path) / name)
+
+
+def _clock(config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], started_at: float) -> Clock:
+    spent = max((evaluation.wall_s for record in before for evaluation in record.curve), default=0.0)
+    budget = config.search.time_budget_s
+    if budget is None:
+        return Clock(started_at, offset_s=spent)
+    reserve = min(closing_seconds(ground, _SCORED_AT_THE_END), budget / 4)
+    return Clock(started_at, deadline=started_at + budget - reserve, offset_s=spent)
+
+
+def _plan(config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Conductor) -> SearchPlan:
+    left = conductor.clock.left_s
+    return SearchPlan(
+        path=folder.path,
+        model=ground.loaded.card,
+        data=ground.data.name,
+        items={name: len(getattr(ground.data.splits, name)) for name in ("train", "val", "test")},
+        objective=conductor.objective,
+        num_samples=config.search.num_samples,
+        slots=conductor.slots,
+        time_left_s=None if left == math.inf else left,
+        finished_trials=sum(record.state.finished for record in conductor.records),
+    )
+
+
+class _Keeper:
+    """Keeps the run folder in order while the search runs."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._written_at = 0.0
+
+    def __call__(self, conductor: Conductor) -> None:
+        """After a trial: drop checkpoints that cannot win, and write the tables now and then."""
+        drop_checkpoints(self._folder, conductor.records, conductor.objective)
+        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_TABLES:
+            write_tables(self._folder, conductor.records, conductor.objective)
+            self._written_at = time.monotonic()
+
+
+def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    return [parse_assignment(text) for text in overrides]
+
+
+def _is_plain_space(space: Any) -> bool:
+    """Whether the space is a mapping as search.yaml has it, not of Optuna's objects."""
+    return isinstance(space, Mapping) and all(isinstance(value, Mapping) for value in space.values())

@@ -1,0 +1,141 @@
+"""The tables and figures of a run, made from records alone."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from autoft.record import Evaluation, Objective, TrialRecord
+
+TRIAL_COLUMNS = ("trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s")
+HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value")
+
+
+def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
+    """One row per trial: `TRIAL_COLUMNS`, then a ``params.NAME`` column per dimension.
+
+    ``value`` is the best evaluation's, ``stage`` the last one reached, ``epochs`` all that were trained.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.proposal.params))
+    rows = [
+        {**_trial_row(record, objective), **{f"params.{name}": record.proposal.params.get(name) for name in names}}
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *(f"params.{name}" for name in names)])
+
+
+def history_table(records: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
+    """One row per evaluation in the order of time, with the best value of the search so far."""
+    evaluations = sorted(
+        ((evaluation, record.number) for record in records for evaluation in record.curve),
+        key=lambda pair: (pair[0].wall_s, pair[1], pair[0].index),
+    )
+    rows: list[dict[str, Any]] = []
+    best: float | None = None
+    for evaluation, number in evaluations:
+        if evaluation.value == evaluation.value and (best is None or objective.better(evaluation.value, best)):
+            best = evaluation.value
+        rows.append(_history_row(evaluation, number, best))
+    return pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+
+
+def winner_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
+    """The trial with the best evaluation; the earlier one where two are equal. Crashed trials cannot win."""
+    best: tuple[TrialRecord, Evaluation] | None = None
+    for record in records:
+        evaluation = record.best(objective)
+        if evaluation is None or record.state == "FAIL":
+            continue
+        if best is None or objective.better(evaluation.value, best[1].value):
+            best = (record, evaluation)
+    return best[0] if best else None
+
+
+def summarise(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    *,
+    test: Mapping[int, Mapping[str, float]],
+    wall_s: float,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Args:
+        records: all trials.
+        objective: what decided.
+        test: metrics on the test split per trial number; empty without a test split.
+        wall_s: seconds from the start of the search to the written recipe.
+        notes: sentences that belong to the result.
+    """
+    winner = winner_of(records, objective)
+    best = winner.best(objective) if winner else None
+    return {
+        "metric": objective.metric,
+        "mode": objective.mode,
+        "best_value": best.value if best else None,
+        "winner": winner.number if winner else None,
+        "test": dict(test[winner.number]) if winner and winner.number in test else None,
+        "baselines": {
+            record.baseline: _baseline(record, objective, test) for record in records if record.baseline is not None
+        },
+        "trials": dict(Counter(str(record.state) for record in records)),
+        "reasons": dict(Counter(record.reason for record in records if record.reason)),
+        "wall_s": round(wall_s, 3),
+        "compute_s": round(sum(record.compute_s for record in records), 3),
+        "notes": list(notes),
+    }
+
+
+def to_json(summary: Mapping[str, Any]) -> str:
+    """One line of JSON without NaN."""
+    return json.dumps(_finite(summary), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if value != value or abs(value) == float("inf"):  # noqa: PLR0124
+            return None
+        case Mapping():
+            return {key: _finite(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case _:
+            return value
+
+
+def _baseline(record: TrialRecord, objective: Objective, test: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    best = record.best(objective)
+    return {
+        "trial": record.number,
+        "value": best.value if best else None,
+        "test": dict(test[record.number]) if record.number in test else None,
+    }
+
+
+def _trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
+    best = record.best(objective)
+    last_of_stage = {evaluation.stage: evaluation.epoch for evaluation in record.curve}
+    return {
+        "trial": record.number,
+        "state": str(record.state),
+        "reason": record.reason,
+        "reason_text": record.reason_text,
+        "value": best.value if best else None,
+        "stage": record.curve[-1].stage if record.curve else None,
+        "epochs": round(sum(last_of_stage.values()), 4),
+        "compute_s": round(record.compute_s, 3),
+    }
+
+
+def _history_row(evaluation: Evaluation, number: int, best: float | None) -> dict[str, Any]:
+    return {
+        "wall_s": evaluation.wall_s,
+        "trial": number,
+        "stage": evaluation.stage,
+        "epoch": evaluation.epoch,
+        "value": evaluation.value,
+        "best_value": best,
+    }

@@ -1,0 +1,145 @@
+"""A worker: one process that runs trial after trial, knowing neither Ray nor the study.
+
+It is driven by `Worker.begin` and `Worker.step`; what it knows of the search came once, in a `WorkerContext`.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoft.data import DataHandle
+from autoft.errors import StorageError
+from autoft.files import write_text
+from autoft.model import LoadedModel, load_model
+from autoft.recipe import ModelConfig, Recipe
+from autoft.record import Evaluation, Objective
+from autoft.training import StagedTrainer
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What all trials of a search share."""
+
+    model: ModelConfig
+    module: nn.Module | None
+    """The user's own module; None for a model by name."""
+    example: Mapping[str, torch.Tensor]
+    image_size: int | None
+    seed: int
+    data: DataHandle
+    objective: Objective
+    trials: Path
+    """Folder of the trials' folders."""
+    threads: int
+    device: str
+    deadline: float | None
+    """Seconds since the epoch at which trials stop training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says after a step."""
+
+    evaluation: Evaluation | None = None
+    done: bool = False
+    """The trial has run all of its stages, or diverged."""
+    out_of_time: bool = False
+    crash: str | None = None
+    """Type and message of an unexpected error; the traceback is in the trial's folder."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        evaluation = self.evaluation.plain() if self.evaluation else None
+        return {"evaluation": evaluation, "done": self.done, "out_of_time": self.out_of_time, "crash": self.crash}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Report":
+        """The inverse of `plain`."""
+        evaluation = plain["evaluation"]
+        return cls(
+            evaluation=Evaluation.from_plain(evaluation) if evaluation else None,
+            done=plain["done"],
+            out_of_time=plain["out_of_time"],
+            crash=plain["crash"],
+        )
+
+
+class Worker:
+    """Runs one trial at a time; the base model and the data are opened once."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        torch.set_num_threads(context.threads)
+        self._context = context
+        self._base: LoadedModel | None = None
+        self._trainer: StagedTrainer | None = None
+        self._folder = context.trials
+        self._failed: str | None = None
+
+    def begin(self, number: int, recipe: Mapping[str, Any]) -> None:
+        """Take up a trial: from its checkpoint if it has one, else from the pretrained weights."""
+        self._trainer, self._failed = None, None
+        self._folder = self._context.trials / f"{number:04d}"
+        try:
+            self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"))
+            write_text(self._folder / "worker_pid", f"{os.getpid()}\n")
+        except Exception as error:  # noqa: BLE001 - the trial boundary
+            self._failed = self._crashed(error)
+
+    def step(self) -> Report:
+        """Train to the next evaluation and save the trial's state."""
+        if self._trainer is None:
+            return Report(crash=self._failed, done=True)
+        try:
+            return self._advance(self._trainer)
+        except Exception as error:  # noqa: BLE001 - the trial boundary
+            return Report(crash=self._crashed(error), done=True)
+
+    def _advance(self, trainer: StagedTrainer) -> Report:
+        if trainer.done:
+            return Report(done=True)
+        evaluation = trainer.advance()
+        if evaluation is None:
+            return Report(out_of_time=True, done=True)
+        trainer.save(self._folder / "checkpoint")
+        return Report(evaluation=evaluation, done=trainer.done)
+
+    def _build(self, recipe: Recipe) -> StagedTrainer:
+        context = self._context
+        if self._base is None:
+            self._base = load_model(
+                context.model,
+                num_outputs=context.data.task.num_outputs,
+                module=context.module,
+                example=context.example,
+                seed=context.seed,
+                image_size=context.image_size,
+            )
+        trainer = StagedTrainer(
+            recipe,
+            self._base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
+            context.data,
+            context.objective,
+            device=context.device,
+            should_stop=self._out_of_time,
+        )
+        trainer.restore(self._folder / "checkpoint")
+        return trainer
+
+    def _out_of_time(self) -> bool:
+        deadline = self._context.deadline
+        return deadline is not None and time.time() >= deadline
+
+    def _crashed(self, error: Exception) -> str:
+        self._trainer = None
+        self._failed = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        with suppress(StorageError):  # the disk that refuses this is most likely the cause that is told
+            write_text(self._folder / "error.txt", traceback.format_exc())
+        return self._failed

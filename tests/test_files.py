@@ -1,0 +1,29 @@
+"""Atomic writes and the sentences for a disk that refuses."""
+
+import errno
+
+import pytest
+
+from autoft.errors import StorageError
+from autoft.files import replacing, storage_error, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:  # noqa: PT012 - the block is what fails
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_folder_that_is_a_file_is_told_with_its_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/below\.txt"):
+        write_text(tmp_path / "file" / "below.txt", "x")
+
+
+def test_a_full_disk_is_told_with_a_remedy():
+    with pytest.raises(StorageError, match="/data: No space left on device; free some space"):
+        raise storage_error(OSError(errno.ENOSPC, "No space left on device"), "/data")
