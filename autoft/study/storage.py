@@ -72,7 +72,7 @@ def shown_url(url: str) -> str:
     except ArgumentError:
         return "the storage URL"
     hidden = {key: "***" for key in parsed.query if any(secret in key.lower() for secret in _SECRETS)}
-    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 @contextmanager
