@@ -1,7 +1,7 @@
 """Search spaces: names over dotted recipe paths, drawn through Optuna's distributions."""
 
 from autoft.space.build import RawSpace, build_space
-from autoft.space.catalogue import shipped, shipped_names
+from autoft.space.catalogue import names, shipped
 from autoft.space.space import DeclaredSpace, FunctionSpace, SearchSpace
 from autoft.space.trial import RandomTrial
 
@@ -12,6 +12,6 @@ __all__ = [
     "RawSpace",
     "SearchSpace",
     "build_space",
+    "names",
     "shipped",
-    "shipped_names",
 ]

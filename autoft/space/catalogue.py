@@ -10,7 +10,7 @@ _INSTALLED = Path(__file__).parent / "shipped"
 _CHECKOUT = Path(__file__).parents[2] / "search_spaces"
 
 
-def shipped_names() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """The names that `shipped` knows."""
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
 
@@ -21,11 +21,11 @@ def shipped(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: no such space.
     """
-    names = shipped_names()
-    if name not in names:
+    known = names()
+    if name not in known:
         raise UnknownNameError(
-            f"search space {name!r} is not known{near(name, names)}; "
-            f"use one of: {', '.join(names)}, or the path of a .yaml file"
+            f"search space {name!r} is not known{near(name, known)}; "
+            f"use one of: {', '.join(known)}, or the path of a .yaml file"
         )
     path = _folder() / f"{name}.yaml"
     sections = yaml.load(path)

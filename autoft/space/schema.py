@@ -1,9 +1,9 @@
 """A dimension as it is written in YAML."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import PositiveFloat, PositiveInt, field_validator
 
 from autoft.errors import ConfigError, near
 from autoft.recipe import Config
@@ -82,7 +82,16 @@ class CategoricalConfig(DimensionConfig):
     """``type: categorical``."""
 
     type: Literal["categorical"]
-    values: Annotated[list[bool | int | float | str | None], Field(min_length=1)]
+    values: list[Any]
+
+    @field_validator("values")
+    @classmethod
+    def _scalars(cls, values: list[Any]) -> list[Any]:
+        if not values:
+            raise ConfigError("must have at least one value, got []")
+        if strange := [value for value in values if not isinstance(value, bool | int | float | str | None)]:
+            raise ConfigError(f"must be numbers, words, true, false or null, got {strange[0]!r}; use type: choice")
+        return values
 
 
 class BoolConfig(DimensionConfig):
@@ -95,7 +104,14 @@ class ChoiceConfig(DimensionConfig):
     """``type: choice``: names for values of any shape, such as whole lists of stages."""
 
     type: Literal["choice"]
-    options: Annotated[dict[str, Any], Field(min_length=1)]
+    options: dict[str, Any]
+
+    @field_validator("options")
+    @classmethod
+    def _some(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if not options:
+            raise ConfigError("must have at least one option, got {}")
+        return options
 
 
 class FixedConfig(DimensionConfig):
@@ -122,11 +138,19 @@ def parse_dimension(raw: Any, *, where: str) -> DimensionConfig:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: must be a mapping with path, type and a range, got {raw!r}")
     if "type" not in raw and "value" in raw:
-        return FixedConfig.parse(raw, where=where)
+        return _parse(FixedConfig, raw, where)
     kind = raw.get("type")
     known = ", ".join(_TYPES)
     if kind is None:
         raise ConfigError(f"{where}.type: is required, one of: {known}; or give a value, which is then not searched")
     if not isinstance(kind, str) or kind not in _TYPES:
         raise ConfigError(f"{where}.type: must be one of: {known}, got {kind!r}{near(str(kind), _TYPES)}")
-    return _TYPES[kind].parse(raw, where=where)
+    return _parse(_TYPES[kind], raw, where)
+
+
+def _parse(model: type[DimensionConfig], raw: Mapping[str, Any], where: str) -> DimensionConfig:
+    try:
+        return model.parse(raw, where="")
+    except ConfigError as error:
+        lines = (line.removeprefix(": ") for line in str(error).splitlines())
+        raise ConfigError("\n".join(f"{where}.{line}" for line in lines)) from None
