@@ -173,17 +173,13 @@ class TestRefusals:
     def test_a_full_disk(self, url, objective, proposal, evaluation):
         with OptunaLedger(url, "photos", objective) as ledger:
             number = ledger.start(proposal())
-            with ledger._backend.engine.connect() as connection:
-                pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-                connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-                connection.commit()
-
-            def fill():
-                for index in range(1, 6):  # whichever connection of the pool it takes
-                    ledger.report(number, evaluation(index, metrics=dict.fromkeys(map(str, range(5000)), 0.5)))
-
+            engine = ledger._backend.engine
+            with engine.connect() as first, engine.connect() as second:  # all that the pool holds
+                for connection in (first, second):
+                    pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+                    connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
             with pytest.raises(StorageError) as error:
-                fill()
+                ledger.report(number, evaluation(1, metrics=dict.fromkeys(map(str, range(5000)), 0.5)))
             assert "database or disk is full; free some space" in self.sentence(error)
 
     def test_a_folder_that_is_not_there(self, tmp_path, objective):
