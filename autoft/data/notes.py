@@ -69,6 +69,19 @@ def usable_items(listing: Listing, readable: NDArray[np.bool_], allowed: float) 
     return usable, [f"{said}; left out"]
 
 
+def check_none_lost(name: str, before: Targets, after: Targets) -> None:
+    """Refuse a class whose items all turned out to be unreadable.
+
+    Raises:
+        DataError: names the class.
+    """
+    gone = np.setdiff1d(before.values, after.values)
+    if len(gone):
+        raise DataError(
+            f"{name}: class {before.classes[gone[0]]!r} has no item left that can be read; repair them, or remove it"
+        )
+
+
 def class_notes(targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:
     """Imbalance below 1:10, with the metric it calls for."""
     if kind == "regression":

@@ -11,7 +11,7 @@ from autoft.data.decode import DECODER_VERSION, Frame
 from autoft.data.handle import DataHandle
 from autoft.data.items import Items, keep
 from autoft.data.labels import Targets, read_labels
-from autoft.data.notes import check_classes, class_notes, copy_notes, split_notes, usable_items
+from autoft.data.notes import check_classes, check_none_lost, class_notes, copy_notes, split_notes, usable_items
 from autoft.data.sources import Listing, Source, list_items
 from autoft.data.sources.listing import digest
 from autoft.data.splits import Plan, Population, draw_splits
@@ -60,6 +60,8 @@ def open_data(
     usable, lost = usable_items(listing, readable, config.allow_corrupt_fraction)
     fingerprint = _fingerprint(listing, targets, config.task)
     chosen = _only(_Chosen(listing, targets, items), usable)
+    if config.task == "single_label":
+        check_none_lost(listing.name, targets, chosen.targets)
     return _handle(chosen, config, plan, fingerprint=fingerprint, lost=lost)
 
 

@@ -7,6 +7,7 @@ unequal shares.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Self
 
 import numpy as np
@@ -212,7 +213,7 @@ def _draw_groups(
     splits = [TRAIN, *fractions]
     shares = np.array([1.0 - sum(fractions.values()), *fractions.values()])
     dealt = _deal(content, shares, rng, everywhere=everywhere)
-    _repair(dealt, content, len(splits))
+    dealt = _repair(dealt, content, len(splits), everywhere=everywhere)
     return np.array(splits, dtype="<U5")[dealt[owner]]
 
 
@@ -244,17 +245,42 @@ def _deal(content: Indices, shares: NDArray[np.float64], rng: np.random.Generato
     return dealt
 
 
-def _repair(dealt: Indices, content: Indices, splits: int) -> None:
-    """Give train a group of every stratum it has none of, and every split at least one group."""
-    sizes = content.sum(axis=1)
-    for stratum in range(content.shape[1]):
-        holders = np.flatnonzero(content[:, stratum])
-        if not (dealt[holders] == 0).any():
-            dealt[holders[sizes[holders].argmin()]] = 0
-    for split in range(splits):
-        if not (dealt == split).any():
-            several = [group for group in range(len(dealt)) if (dealt == dealt[group]).sum() > 1]
-            dealt[min(several, key=lambda group: sizes[group])] = split
+def _repair(dealt: Indices, content: Indices, splits: int, *, everywhere: bool) -> Indices:
+    """Give every split at least one group, and train, when ``everywhere``, one of every stratum."""
+    dealt = dealt.copy()
+    strata = content > 0 if everywhere else np.zeros((len(content), 0), dtype=bool)
+    order = np.argsort(content.sum(axis=1), kind="stable")
+    for stratum in np.flatnonzero(~strata[dealt == 0].any(axis=0)):
+        dealt[next(group for group in order if strata[group, stratum])] = 0
+    empty = [split for split in range(splits) if split not in dealt]
+    for split in empty:
+        spare = next((group for group in order if _can_spare(group, dealt, strata)), None)
+        if spare is not None:
+            dealt[spare] = split
+    if all(split in dealt for split in range(splits)):
+        return dealt
+    return _only_train_covers(strata, order, splits)
+
+
+def _can_spare(group: int, dealt: Indices, strata: NDArray[np.bool_]) -> bool:
+    """Whether the group's split has another one and, if it is train, still has every stratum."""
+    rest = dealt == dealt[group]
+    rest[group] = False
+    return bool(rest.any()) and (dealt[group] != 0 or bool(strata[rest].any(axis=0).all()))
+
+
+def _only_train_covers(strata: NDArray[np.bool_], order: Indices, splits: int) -> Indices:
+    """One group for each split but train, all others for train, when groups are very few."""
+    holders = strata.sum(axis=0)
+    for leaving in combinations(order.tolist(), splits - 1):
+        if (holders > strata[list(leaving)].sum(axis=0)).all():
+            dealt = np.zeros(len(strata), dtype=np.int64)
+            dealt[list(leaving)] = np.arange(1, splits)
+            return dealt
+    raise DataError(
+        f"{len(strata)} groups cannot be split into {splits} so that train has every class; "
+        "give classes more groups, leave the groups out, or set data.test_fraction=0"
+    )
 
 
 def _check_groups(place: NDArray[np.str_], groups: NDArray[np.str_]) -> None:

@@ -16,6 +16,7 @@ Table: TypeAlias = "dict[str, NDArray[Any]]"
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "group")
+_REMEDY = "give a CSV (UTF-8) or parquet file"
 
 
 def list_manifest(path: Path, frame: Frame | None, *, kind: str) -> Listing:
@@ -49,12 +50,15 @@ def list_manifest(path: Path, frame: Frame | None, *, kind: str) -> Listing:
 def _read(path: Path) -> pd.DataFrame:
     """The table; cells of a CSV stay text, so that a label ``01`` stays what it is."""
     try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-        return pd.read_parquet(path)
+        if path.suffix.lower() != ".csv":
+            return pd.read_parquet(path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, ValueError, ArithmeticError, KeyError) as error:  # pandas' and arrow's errors are ValueErrors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be read as a table ({reason}); give a CSV (UTF-8) or parquet file") from None
+        raise DataError(f"{path}: cannot be read as a table ({reason}); {_REMEDY}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(f"{path}: cannot be read as a table (rows have more cells than the header); {_REMEDY}")
+    return frame
 
 
 def _columns(frame: pd.DataFrame, path: Path) -> tuple[Table, tuple[str, ...]]:
@@ -102,8 +106,18 @@ def _labels(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
         )
     if cells.dtype.kind in "iufb":
         return cells
-    texts = np.array(_texts(cells))
-    return np.where(missing, "", texts)
+    texts = _texts(cells)
+    numbers = _numbers(texts)
+    return np.where(missing, "", np.array(texts)) if numbers is None else numbers
+
+
+def _numbers(texts: list[str]) -> NDArray[np.float64] | None:
+    """The cells of a CSV column of floating point numbers; integers stay text, for they may be ``01``."""
+    try:
+        numbers = np.array([float(text) for text in texts])
+    except ValueError:
+        return None
+    return None if all(text.lstrip("+-").isdecimal() for text in texts) else numbers
 
 
 def _splits(cells: NDArray[Any], path: Path) -> NDArray[np.str_] | None:
