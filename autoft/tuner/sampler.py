@@ -5,6 +5,7 @@ ranks pruned ones by their last step first. So every proposal comes from a scrat
 records, in which each trial stands with the best value it reached.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -106,8 +107,8 @@ class OptunaSampler:
     def _constant(self, records: Sequence[TrialRecord]) -> float:
         if self.constant_value is not None:
             return self.constant_value
-        bests = (record.best(self.objective) for record in records if record.reason != "diverged")
-        return min((best.value for best in bests if best), key=self.objective.score, default=0.0)
+        seen = (one.value for record in records for one in record.curve if math.isfinite(one.value))
+        return min(seen, key=self.objective.score, default=0.0)
 
     def _coordinates(self, record: TrialRecord) -> Point:
         """A record's place in the space as it is now: the trial may have begun in another one."""
@@ -174,7 +175,7 @@ def build_sampler(
         base: the recipe that the space's overrides change.
         objective: the metric and its direction.
         seed: of the search.
-        constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value of others.
+        constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value seen.
 
     Raises:
         UnknownNameError: no such sampler.
