@@ -61,11 +61,12 @@ def leaders(result: "SearchResult") -> "Table":
     )
     parameters = [column for column in ranked.columns if column.startswith("params.")]
     table = Table(box=None, pad_edge=False)
-    for heading in ("trial", result.summary["metric"], "epochs", "how it ended", "settings"):
+    for heading in ("trial", result.summary["metric"], "epochs", "settings", "how it ended"):
         table.add_column(heading, overflow="fold")
     for row in ranked.head(_SHOWN).to_dict("records"):
         settings = " ".join(f"{name[7:]}={number(row[name])}" for name in parameters if row[name] == row[name])
-        how = " ".join(str(part) for part in (row["state"], row["reason"]) if isinstance(part, str) and part)
-        cells = (str(row["trial"]), number(row["value"]), number(row["epochs"]), how, settings)
+        why = ": ".join(part for part in (row["reason"], row["reason_text"]) if isinstance(part, str))
+        how = f"{row['state'].lower()}{f' ({why})' if why else ''}"
+        cells = (str(row["trial"]), number(row["value"]), number(row["epochs"]), settings or "-", how)
         table.add_row(*(Text(cell) for cell in cells))
     return table

@@ -30,7 +30,11 @@ def groups(
     if as_json:
         print_json({**asdict(card), "depth": card.depth})
         return
-    Console(highlight=False).print(table_of(card))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    pixels = image_size or card.image_size
+    console.print(f"{card.name} ({card.family}): {card.depth} groups and the head, at {pixels} px")
+    console.print(table_of(card))
+    console.print("unfreeze: the number that trains this group, all above it, and the head")
 
 
 def _card(model: str, image_size: int | None) -> "ModelCard":
@@ -44,13 +48,7 @@ def table_of(card: "ModelCard") -> "Table":
     """One row per layer group, the head last."""
     from rich.table import Table
 
-    table = Table(
-        title=f"{card.name} ({card.family}), {card.depth} groups and the head, at {card.image_size} px",
-        caption="unfreeze: the number that trains this group, all above it and the head",
-        box=None,
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = Table(box=None, pad_edge=False)
     table.add_column("layer group")
     for heading in ("unfreeze", "layers", "parameters", "share of compute"):
         table.add_column(heading, justify="right")

@@ -49,6 +49,7 @@ def print_outcome(result: SearchResult) -> None:
 
 def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The winner beside the baselines, the trials by state, the reasons, the time."""
+    yield Text(verdict(summary), style="bold")
     yield scores(summary)
     for sentence in summary.get("notes", ()):
         yield Text(sentence, style="yellow")
@@ -58,6 +59,21 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(
         f"time    {duration(summary['wall_s'])} from start to recipe, {duration(summary['compute_s'])} of training"
     )
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """One sentence: which trial won, and what it gained over the best baseline."""
+    names = {baseline["trial"]: name for name, baseline in summary["baselines"].items()}
+    winner, metric, value = summary["winner"], summary["metric"], summary["best_value"]
+    if winner in names:
+        return f"trial {winner}, the baseline {names[winner]}, won: {metric} {number(value)} on the validation split"
+    sign = 1 if summary["mode"] == "max" else -1
+    values = {name: sign * part["value"] for name, part in summary["baselines"].items() if part["value"] is not None}
+    won = f"trial {winner} won: {metric} {number(value)} on the validation split"
+    if not values:
+        return won
+    best = max(values, key=lambda name: values[name])
+    return f"{won}, {number(abs(value - sign * values[best]))} better than the best baseline, {best}"
 
 
 def scores(summary: Mapping[str, Any]) -> Table:

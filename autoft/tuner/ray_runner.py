@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,7 @@ class RaySession:
         """
         if self._mine:
             self._up.wait()
+        _take_sigterm_back()
         if self._error is not None:
             raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
 
@@ -94,6 +96,13 @@ class RaySession:
             self._error = error
         self._up.set()
         self._over.wait()
+
+
+def _take_sigterm_back() -> None:
+    """Install the program's own handler again: Ray's, which aborts, has taken its place below Python."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
