@@ -42,10 +42,22 @@ class Config(BaseModel):
 def _lines(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     seen: set[str] = set()
     for detail in error.errors(include_url=False):
+        if _follows_from_others(detail):
+            continue
         line = _line(detail, model)
         if line not in seen:
             seen.add(line)
             yield line
+
+
+def _follows_from_others(detail: ErrorDetails) -> bool:
+    """Whether a sequence is called too short only because its entries have errors, which are told themselves."""
+    given = detail["input"]
+    return (
+        detail["type"] == "too_short"
+        and isinstance(given, list | tuple)
+        and len(given) > detail.get("ctx", {}).get("actual_length", len(given))
+    )
 
 
 def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
