@@ -48,7 +48,7 @@ class Base:
 
     def _rebuilt(self, config: ModelConfig) -> nn.Module:
         with drawn_from(self.seed, "rebuild"):
-            module = build(config, image_size=self.image_size)
+            module = build(config, image_size=self.image_size, num_outputs=self.num_outputs)
         if self.new_head:
             renew_head(module, head_names(module), self.num_outputs, self.seed)
         kept = named_tensors(self.module)

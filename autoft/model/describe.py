@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from autoft.errors import ModelError
 from autoft.model.base import rest
 from autoft.model.build import build, pretrained_cfg
 from autoft.model.cards import Origin, make_card
@@ -13,7 +14,7 @@ from autoft.model.groups import LayerGroup, find_groups, homes_of
 from autoft.model.head import drawn_from, head_names, head_width
 from autoft.model.inputs import example_images, model_input
 from autoft.model.load import load_model
-from autoft.model.trace import trace
+from autoft.model.trace import Trace, watch
 from autoft.recipe import ModelConfig
 from autoft.record import ModelCard
 
@@ -66,15 +67,16 @@ def build_card(config: ModelConfig, *, image_size: int | None = None) -> ModelCa
     origin = Origin.of_cfg(pretrained_cfg(config.name), "none")
     size = image_size or origin.image_size
     try:
-        with torch.device("meta"):
-            model = build(config, image_size=image_size)
-        rest(model)
-        traced = trace(model, model_input(example_images(size, device="meta")))
-    except (RuntimeError, NotImplementedError, TypeError):
-        with drawn_from(0, "card"):
-            model = build(config, image_size=image_size)
-        rest(model)
-        traced = trace(model, model_input(example_images(size)))
+        model, traced = _watched(config, image_size, size, "meta")
+    except (ModelError, RuntimeError, TypeError):
+        model, traced = _watched(config, image_size, size, "cpu")
     grouping = find_groups(model, config.groups, traced.order)
     homes = homes_of(model, grouping.groups, traced.order)
     return make_card(config.name, model, grouping, homes, traced.multiply_adds, origin)
+
+
+def _watched(config: ModelConfig, image_size: int | None, size: int, device: str) -> tuple[nn.Module, Trace]:
+    with drawn_from(0, "card"), torch.device(device):
+        model = build(config, image_size=image_size)
+    rest(model)
+    return model, watch(config.name, model, model_input(example_images(size, device=device)))

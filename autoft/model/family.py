@@ -37,15 +37,16 @@ _BY_CLASS: tuple[tuple[str, Family], ...] = (
 
 
 def family_of(module: nn.Module) -> Family:
-    """The family of a model: by its class, else a convolutional network if it convolves and attends nowhere."""
+    """The family of a model: by its class, else a convolutional network if it mostly convolves and attends nowhere."""
     name = type(module).__name__
     for word, family in _BY_CLASS:
         if name.startswith(word):
             return family
     parts = list(module.modules())
     attends = any(isinstance(part, nn.MultiheadAttention) or hasattr(part, "num_heads") for part in parts)
-    convolves = any(isinstance(part, nn.modules.conv._ConvNd) for part in parts)
-    return "cnn" if convolves and not attends else "other"
+    convolutions = sum(isinstance(part, nn.modules.conv._ConvNd) for part in parts)
+    linears = sum(isinstance(part, nn.Linear) for part in parts)
+    return "cnn" if convolutions >= max(1, linears) and not attends else "other"
 
 
 def complete(recipe: Recipe, card: ModelCard) -> Recipe:
@@ -54,7 +55,7 @@ def complete(recipe: Recipe, card: ModelCard) -> Recipe:
     A stage that trains the head only gets no backbone rate.
     """
     defaults = FAMILY_DEFAULTS[card.family]
-    data = recipe.data.model_copy(update={"image_size": recipe.data.image_size or card.image_size})
+    data = recipe.data.model_copy(update={"image_size": recipe.data.image_size or card.image_size or None})
     stages = tuple(_complete_stage(stage, defaults) for stage in recipe.stages)
     return recipe.model_copy(update={"data": data, "stages": stages})
 

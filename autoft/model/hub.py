@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ def require_network(cfg: Any, model: str) -> None:
     Raises:
         WeightsError: there are no such weights, the hub is switched off, or it does not answer in time.
     """
-    if not cfg.has_weights:
+    if cfg is None or not cfg.has_weights:
         raise WeightsError(f"model.weights: timm has no pretrained weights of {model}; {_INSTEAD}")
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "ON", "YES"}:
         raise WeightsError(
@@ -54,11 +55,19 @@ def require_network(cfg: Any, model: str) -> None:
 
 
 def _unreachable(address: str) -> str | None:
-    """Why nothing answers there, or None; proxies of the environment are used."""
+    """Why nothing answers there within the time, or None; proxies of the environment are used."""
     if urlsplit(address).scheme not in {"http", "https"}:
         return "not a web address"
+    answers: list[str | None] = []
+    waiting = Thread(target=lambda: answers.append(_refusal(address)), daemon=True)
+    waiting.start()
+    waiting.join(REACH_S)
+    return answers[0] if answers else f"no answer within {REACH_S:g} s"
+
+
+def _refusal(address: str) -> str | None:
     try:
-        with urlopen(Request(address, method="HEAD"), timeout=REACH_S):  # noqa: S310 - the scheme is checked above
+        with urlopen(Request(address, method="HEAD"), timeout=REACH_S):  # noqa: S310 - the caller checks the scheme
             return None
     except HTTPError:
         return None

@@ -15,7 +15,7 @@ from autoft.model.groups import LayerGroup, find_groups, homes_of
 from autoft.model.head import head_names, head_width, renew_head
 from autoft.model.inputs import ModelInput, example_images, model_input
 from autoft.model.source import own_model, timm_model
-from autoft.model.trace import Trace, trace
+from autoft.model.trace import Trace, watch
 from autoft.recipe import ModelConfig
 from autoft.record import ModelCard
 
@@ -97,11 +97,11 @@ def load_model(
     if module is not None:
         model, origin = own_model(config, module, x)
     else:
-        model, origin = timm_model(config, seed=seed, image_size=image_size)
+        model, origin = timm_model(config, num_outputs=num_outputs, seed=seed, image_size=image_size)
         x = x if x is not None else model_input(example_images(image_size or origin.image_size))
     fixed = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
     new_head = _prepare_head(model, config, origin, x, num_outputs, seed)
-    traced = _watch(config.name, model, x) if x is not None else Trace(None, ())
+    traced = watch(config.name, model, x) if x is not None else Trace(None, ())
     base = Base(
         module=model,
         config=config,
@@ -143,25 +143,13 @@ def _prepare_head(
     """Give the model a head of ``num_outputs`` unless it came with one; says whether it is new."""
     rest(model)
     named = callable(getattr(model, "get_classifier", None))
-    order = () if named or x is None else _watch(config.name, model, x).order
+    order = () if named or x is None else watch(config.name, model, x).order
     names = head_names(model, order)
     if origin.head_loaded and head_width(model, names) == num_outputs:
         return False
     renew_head(model, names, num_outputs, seed)
     rest(model)
     return True
-
-
-def _watch(name: str, model: nn.Module, x: ModelInput) -> Trace:
-    try:
-        return trace(model, x)
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as error:
-        sizes = {"input": x} if isinstance(x, Tensor) else x
-        shapes = ", ".join(f"{field} {tuple(tensor.shape)}" for field, tensor in sizes.items())
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(
-            f"{name}: does not run on {shapes}: {text}; choose another data.image_size, or feed what it takes"
-        ) from error
 
 
 def _checked(name: str, output: object, num_outputs: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Getting a model with its weights: from timm, or the caller's own module."""
 
 import copy
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,22 @@ from autoft.model.weights import SUFFIXES, load_state, read_state
 from autoft.recipe import ModelConfig
 
 
-def timm_model(config: ModelConfig, *, seed: int, image_size: int | None) -> tuple[nn.Module, Origin]:
-    """A timm model with the weights asked for; random ones are drawn from (seed, "weights").
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Weights that are known to be there; they are loaded once the model is built."""
+
+    origin: Origin
+    where: str = ""
+    state: Mapping[str, Tensor] | None = None
+    """None: nothing is loaded, or it comes from the hub."""
+    package: WeightsPackage | None = None
+    download: bool = False
+
+
+def timm_model(config: ModelConfig, *, num_outputs: int, seed: int, image_size: int | None) -> tuple[nn.Module, Origin]:
+    """A timm model with the weights asked for, the head's if they have ``num_outputs``.
+
+    Random weights are drawn from (seed, "weights").
 
     Raises:
         UnknownNameError: no such model.
@@ -28,64 +43,68 @@ def timm_model(config: ModelConfig, *, seed: int, image_size: int | None) -> tup
         ModelError: the image size or a drop rate does not suit the model.
     """
     cfg = pretrained_cfg(config.name)
-    if config.weights not in {"pretrained", "hub", "random"} and not config.weights.startswith("package:"):
-        _check_path(config.weights)
+    found = _find(config, cfg)
     with drawn_from(seed, "weights"):
-        model = build(config, image_size=image_size)
-        origin = _load(model, config, cfg, image_size)
-    return model, origin
+        model = build(config, image_size=image_size, num_outputs=num_outputs)
+        state = _download(config, cfg, image_size) if found.download else found.state
+    if state is None:
+        return model, found.origin
+    if found.package is not None:
+        state = found.package.renamed(state, model)
+    loaded = load_state(model, state, head_names(model), where=found.where)
+    return model, replace(found.origin, head_loaded=loaded)
 
 
-def _load(model: nn.Module, config: ModelConfig, cfg: Any, image_size: int | None) -> Origin:
+def _find(config: ModelConfig, cfg: Any) -> _Found:
     kind, _, name = config.weights.partition(":")
     match kind:
         case "random":
-            return Origin.of_cfg(cfg, "random")
+            return _Found(Origin.of_cfg(cfg, "random"))
         case "package":
-            return _from_package(model, package_named(name, config.name))
+            return _in_package(package_named(name, config.name))
         case "pretrained" if (package := package_for(config.name)) is not None and package.installed:
-            return _from_package(model, package)
+            return _in_package(package)
         case "pretrained" | "hub":
-            return _from_hub(model, config, cfg, image_size)
+            return _on_hub(config, cfg)
         case _:
-            return _from_file(model, Path(config.weights), Origin.of_cfg(cfg, config.weights))
+            path = _checked_path(config.weights)
+            return _Found(Origin.of_cfg(cfg, config.weights), str(path), read_state(path))
 
 
-def _check_path(weights: str) -> None:
+def _checked_path(weights: str) -> Path:
     if Path(weights).suffix not in SUFFIXES:
         raise WeightsError(
             f"model.weights: must be pretrained, hub, random, package:NAME or the path of a "
             f"{' / '.join(SUFFIXES)} file, got {weights!r}"
         )
+    return Path(weights)
 
 
-def _from_package(model: nn.Module, package: WeightsPackage) -> Origin:
-    state = package.renamed(read_state(package.path()), model)
+def _in_package(package: WeightsPackage) -> _Found:
     where = f"the package {package.distribution}"
-    loaded = load_state(model, state, head_names(model), where=where)
     name = f"package:{package.distribution}"
-    return Origin(name, package.image_size, package.mean, package.std, (f"weights: {where}",), loaded)
+    origin = Origin(name, package.image_size, package.mean, package.std, (f"weights: {where}",))
+    return _Found(origin, where, read_state(package.path()), package)
 
 
-def _from_file(model: nn.Module, path: Path, origin: Origin) -> Origin:
-    loaded = load_state(model, read_state(path), head_names(model), where=str(path))
-    return replace(origin, head_loaded=loaded)
-
-
-def _from_hub(model: nn.Module, config: ModelConfig, cfg: Any, image_size: int | None) -> Origin:
+def _on_hub(config: ModelConfig, cfg: Any) -> _Found:
     origin = Origin.of_cfg(cfg, "hub")
     if cfg is not None and not cfg.custom_load and (path := hub.cached_file(cfg)) is not None:
         note = f"weights: {config.name} from the hub's cache on this machine ({path}); the hub was not asked"
-        return replace(_from_file(model, path, origin), notes=(note,))
+        return _Found(replace(origin, notes=(note,)), str(path), read_state(path))
     hub.require_network(cfg, config.name)
+    note = f"weights: {config.name} from the hub"
+    return _Found(replace(origin, notes=(note,)), f"hub:{config.name}", download=True)
+
+
+def _download(config: ModelConfig, cfg: Any, image_size: int | None) -> dict[str, Tensor]:
+    options: dict[str, Any] = {"img_size": image_size} if image_size is not None and cfg.fixed_input_size else {}
     try:
-        options: dict[str, Any] = {"img_size": image_size} if image_size is not None and cfg.fixed_input_size else {}
         fetched = timm.create_model(config.name, pretrained=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise WeightsError(f"model.weights: {config.name} could not be fetched from the hub: {text}") from error
-    model.load_state_dict(fetched.state_dict())
-    return replace(origin, head_loaded=True, notes=(f"weights: {config.name} from the hub",))
+    return dict(fetched.state_dict())
 
 
 def own_model(config: ModelConfig, module: nn.Module, x: ModelInput | None) -> tuple[nn.Module, Origin]:
@@ -111,7 +130,8 @@ def own_model(config: ModelConfig, module: nn.Module, x: ModelInput | None) -> t
         case "hub" | "random":
             pass
         case path if Path(path).suffix in SUFFIXES:
-            return model, _from_file(model, Path(path), replace(origin, weights=path))
+            loaded = load_state(model, read_state(Path(path)), head_names(model), where=path)
+            return model, replace(origin, weights=path, head_loaded=loaded)
     raise WeightsError(
         f"model.weights: a module of your own comes with its weights, got {config.weights!r}; "
         "leave it at pretrained, or give the path of a weights file"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoft.errors import ModelError
 from autoft.model.inputs import ModelInput, call
 
 
@@ -40,6 +41,23 @@ def trace(module: nn.Module, x: ModelInput) -> Trace:
         for handle in handles:
             handle.remove()
     return Trace(output, tuple(order), counts)
+
+
+def watch(name: str, module: nn.Module, x: ModelInput) -> Trace:
+    """As `trace`, for a module that may not take such input.
+
+    Raises:
+        ModelError: it does not.
+    """
+    try:
+        return trace(module, x)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as error:
+        fields = {"input": x} if isinstance(x, Tensor) else x
+        shapes = ", ".join(f"{field} {tuple(tensor.shape)}" for field, tensor in fields.items())
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(
+            f"{name}: does not run on {shapes}: {text}; choose another data.image_size, or feed what it takes"
+        ) from error
 
 
 def _note_order(name: str, order: dict[str, None]) -> Any:

@@ -1,5 +1,6 @@
 """Weights from files, and whether they fit."""
 
+import inspect
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"model.weights: {path}: there is no such file; give the path of a weights file") from None
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise WeightsError(f"model.weights: {path}: {reason}; give the path of a weights file") from None
@@ -91,7 +94,10 @@ def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     if not type(model).__module__.startswith("timm."):
         return state
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    return dict(adapt(state, model)) if callable(adapt) else state
+    if not callable(adapt):
+        return state
+    takes_model = len(inspect.signature(adapt).parameters) > 1
+    return dict(adapt(state, model) if takes_model else adapt(state))
 
 
 def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
