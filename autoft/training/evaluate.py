@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoft.data import DataHandle
 from autoft.data.augment import normalise
 from autoft.data.feed import read_ahead
-from autoft.data.handle import DataHandle
 from autoft.data.metrics import Array
 from autoft.model import LoadedModel, set_eval
 from autoft.record import ModelCard

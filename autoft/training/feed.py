@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autoft.data import DataHandle
 from autoft.data.augment import augment, mixup
 from autoft.data.feed import epoch_batches, read_ahead
-from autoft.data.handle import DataHandle
 from autoft.data.metrics import Array
 from autoft.recipe import Recipe
 from autoft.record import ModelCard

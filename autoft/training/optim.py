@@ -13,18 +13,17 @@ from autoft.model import FreezePlan, LoadedModel, trainable_names
 from autoft.recipe import Optimisation, Stage
 
 
-def group_rates(stage: Stage, num_groups: int) -> tuple[float, ...]:
-    """The full learning rate of each layer group, from input to head.
+def group_rate(stage: Stage, index: int, num_groups: int) -> float:
+    """The full learning rate of the layer group ``index``, counted from the input; the head is the last.
 
     Raises:
-        ConfigError: a rate was left to the family's default and not filled in (`autoft.model.complete`).
+        ConfigError: it was left to the family's default and not filled in (`autoft.model.complete`).
     """
-    if stage.lr is None or stage.head_lr is None:
-        missing = "lr" if stage.lr is None else "head_lr"
-        raise ConfigError(f"stages.{stage.name}.{missing}: must be known before training; complete the recipe first")
-    top = num_groups - 2
-    backbone = (stage.lr * stage.layer_decay ** (top - index) for index in range(num_groups - 1))
-    return (*backbone, stage.head_lr)
+    head = num_groups - 1
+    name, rate = ("head_lr", stage.head_lr) if index == head else ("lr", stage.lr)
+    if rate is None:
+        raise ConfigError(f"stages.{stage.name}.{name}: must be known before training; complete the recipe first")
+    return rate if index == head else float(rate * stage.layer_decay ** (head - 1 - index))
 
 
 def build_optimizer(config: Optimisation, stage: Stage, plan: FreezePlan, loaded: LoadedModel) -> Optimizer:
@@ -33,22 +32,21 @@ def build_optimizer(config: Optimisation, stage: Stage, plan: FreezePlan, loaded
     Each of its parameter groups carries its full rate as ``initial_lr``. Parameters of one dimension (norms,
     biases), and those that the model itself names in ``no_weight_decay()``, do not decay.
     """
-    rates = group_rates(stage, len(loaded.groups))
     parameters = dict(loaded.module.named_parameters())
     exempt = _exempt(loaded.module)
     trained = set(trainable_names(plan, loaded))
     groups: list[dict[str, Any]] = []
     for index in sorted(plan.trainable):
+        rate = group_rate(stage, index, len(loaded.groups))
         names = [name for name in loaded.groups[index].parameters if name in trained]
         plain = [name for name in names if parameters[name].ndim <= 1 or name in exempt]
         for chosen, decay in (([n for n in names if n not in plain], config.weight_decay), (plain, 0.0)):
             if chosen:
                 held = [parameters[name] for name in chosen]
-                rate = rates[index]
                 groups.append({"params": held, "lr": rate, "initial_lr": rate, "weight_decay": decay})
     # timm's "sgd" is Nesterov's, which torch refuses without momentum.
     name = "momentum" if config.opt == "sgd" and config.momentum == 0.0 else config.opt
-    built: Optimizer = create_optimizer_v2(groups, name, lr=stage.head_lr, momentum=config.momentum)
+    built: Optimizer = create_optimizer_v2(groups, name, momentum=config.momentum)
     return built
 
 

@@ -1,7 +1,7 @@
 """One stage while it runs: what trains, how far it is, and the best it has had."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -66,6 +66,7 @@ class StageRun:
         self._parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
         self.average = self._averaging(optimisation.ema_decay)
         self._guard = FreezeGuard(plan, loaded)
+        self.norms_at_start = self._norms()
         self._norm: Literal["train", "eval"] | None = None
         self.check()
 
@@ -121,6 +122,16 @@ class StageRun:
             self.stale = 0
             self.best = Snapshot(evaluation, copy_of(self._live), self.optimizer_state())
 
+    def growth(self) -> tuple[float, float]:
+        """How many times the norm at the stage's start the head has now, and the backbone group that grew most."""
+        *backbone, head = (now / before for now, before in zip(self._norms(), self.norms_at_start, strict=True))
+        return head, max(backbone, default=1.0)
+
+    def _norms(self) -> list[float]:
+        """Norm of each group that trains, from input to head."""
+        groups = (self._loaded.groups[place] for place in sorted(self.plan.trainable))
+        return [_norm([self._live[name] for name in group.parameters]) for group in groups]
+
     @property
     def over(self) -> bool:
         """Whether the stage has reached its length or lost its patience."""
@@ -169,6 +180,12 @@ class StageRun:
         kept = set(trainable_names(self.plan, self._loaded)) | (buffers if self.plan.norm == "train" else set())
         live = live_tensors(self._loaded.module, groups)
         return WeightAverage({name: tensor for name, tensor in live.items() if name in kept}, decay)
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    """Norm of the tensors together, at least that of values of 0.01: a new head may be zero."""
+    squares = sum(float(tensor.detach().double().square().sum()) for tensor in tensors)
+    return math.sqrt(max(squares, 1e-4 * sum(tensor.numel() for tensor in tensors), 1e-4))
 
 
 def _statistics(module: nn.Module) -> Iterable[str]:

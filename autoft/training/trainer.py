@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoft.data.handle import DataHandle
+from autoft.data import DataHandle
 from autoft.data.metrics import Array
 from autoft.errors import ConfigError, ModelError, RunError
 from autoft.model import FreezeGuard, FreezePlan, LoadedModel, plan_stage, state_digest
@@ -98,7 +98,7 @@ class StagedTrainer:
             if self._should_stop():
                 self._compute_s += perf_counter() - started
                 return None
-            if told := self._train_step(self._next_batch()):
+            if told := self._train_step(self._next_batch()) or self._blown_up():
                 return self._record(self._evaluation({}, started, diverged=told))
             if self._is_due():
                 break
@@ -184,6 +184,13 @@ class StagedTrainer:
         run.update()
         return None
 
+    def _blown_up(self) -> str | None:
+        """At the end of an epoch, and before an evaluation, the sentence that tells that the weights have."""
+        if self._run.step % self.steps_per_epoch and not self._is_due():
+            return None
+        head, backbone = self._run.growth()
+        return self._watch.weights(head=head, backbone=backbone, mean_loss=self._loss_sum / self._loss_count)
+
     def _is_due(self) -> bool:
         every = self.recipe.optimisation.eval_every_steps or self.steps_per_epoch
         return self._run.step % every == 0 or self._run.step >= self._run.length
@@ -268,6 +275,7 @@ class StagedTrainer:
             "step": run.step,
             "stale": run.stale,
             "finished": self._finished,
+            "norms_at_start": run.norms_at_start,
             "best": "trial_best" if self._best and self._best_so_far() is self._best else "stage_best",
             "stage_best": run.best.evaluation.index if run.best else None,
             "trial_best": self._best.evaluation.index if self._best else None,
@@ -297,7 +305,7 @@ class StagedTrainer:
         untouched.check()
         self.curve = tuple(Evaluation.from_plain(plain) for plain in facts["curve"])
         self._run = run = self._open(facts["stage"], sections["optimizer"])
-        run.step, run.stale = facts["step"], facts["stale"]
+        run.step, run.stale, run.norms_at_start = facts["step"], facts["stale"], facts["norms_at_start"]
         if run.average:
             run.average.load(sections["average"])
         run.best = self._snapshot(facts["stage_best"], sections["stage_best"], sections["stage_best_optimizer"])

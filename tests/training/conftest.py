@@ -9,9 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoft.data.handle import DataHandle
-from autoft.data.splits import Splits
-from autoft.data.task import Task
+from autoft.data import DataHandle, Splits, Task
 from autoft.model import LoadedModel, load_model
 from autoft.recipe import Recipe
 from autoft.record import Curve, FieldSpec, InputSpec

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoft.model import set_eval
+from autoft.training import MICRO_BATCH, Forward
+from autoft.training.forward import seeded
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(3 * MICRO_BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def loaded(tiny):
+    world = tiny.world()
+    world.trainer(tiny.recipe())
+    set_eval(world.loaded)
+    return world.loaded
+
+
+@pytest.mark.parametrize("boundary", [0, 1, 2, 3])
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 70])
+def test_outputs_do_not_depend_on_the_boundary(loaded, images, boundary, size):
+    inputs = {"input": images[:size]}
+    found = Forward(loaded, boundary).outputs(inputs)
+    assert found.shape == (size, 3)
+    assert torch.equal(found, Forward(loaded, 0).outputs(inputs))
+
+
+@pytest.mark.parametrize("boundary", [1, 3])
+def test_a_row_of_the_prefix_is_a_function_of_its_sample_alone(loaded, images, boundary):
+    forward = Forward(loaded, boundary)
+    whole = forward.prefix({"input": images})
+    rng = torch.Generator().manual_seed(1)
+    for size in (1, 2, 17, 40):
+        chosen = torch.randperm(len(images), generator=rng)[:size]
+        assert torch.equal(forward.prefix({"input": images[chosen]}), whole[chosen])
+
+
+def test_the_prefix_always_runs_in_batches_of_one_shape_and_without_gradients(loaded, images):
+    sizes = []
+    loaded.module[0].register_forward_hook(
+        lambda _module, _inputs, output: sizes.append((len(output), output.requires_grad))
+    )
+    for size in (1, 32, 50):
+        Forward(loaded, 2).prefix({"input": images[:size]})
+    assert sizes == [(MICRO_BATCH, False)] * 4
+
+
+def test_without_a_prefix_the_inputs_reach_the_tail_as_they_are(loaded, images):
+    inputs = {"input": images[:5]}
+    assert Forward(loaded, 0).prefix(inputs) is inputs
+    assert torch.equal(Forward(loaded, 0).tail(inputs), loaded.module(images[:5]))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**63 - 1))
+def test_seeded_draws_repeat_and_leave_the_global_generator_alone(seed):
+    before = torch.get_rng_state()
+    with seeded(seed, torch.device("cpu")):
+        first = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(1)
+    with seeded(seed, torch.device("cpu")):
+        assert torch.equal(torch.rand(3), first)
