@@ -19,6 +19,8 @@ _FLOAT = re.compile(
 )
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _FLOAT_TAG, _BOOL_TAG = "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"
+_STR_TAG = "tag:yaml.org,2002:str"
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 _DATE_TAG = "tag:yaml.org,2002:timestamp"
 
 
@@ -77,6 +79,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar(_FLOAT_TAG, _float_text(value)))
+_Dumper.add_representer(str, lambda dumper, value: dumper.represent_scalar(_STR_TAG, value, _quotes(value)))
 _Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
@@ -84,6 +87,11 @@ def _float_text(value: float) -> str:
     if value != value:  # noqa: PLR0124 - NaN is the only value that differs from itself
         return ".nan"
     return repr(value).replace("inf", ".inf")
+
+
+def _quotes(text: str) -> str | None:
+    """Double ones, within which they are escaped, where Unicode's own line breaks would be read as newlines."""
+    return '"' if _BREAKS.search(text) else None
 
 
 def dumps(value: Any) -> str:
