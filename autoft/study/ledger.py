@@ -16,6 +16,9 @@ class Ledger(Protocol):
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials in the order in which they were started."""
 
+    def trial(self, number: int) -> TrialRecord:
+        """One trial."""
+
     def start(self, proposal: Proposal) -> int:
         """Begin a trial; it is RUNNING. Returns its number, counted from 0 without gaps."""
 

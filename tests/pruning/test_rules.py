@@ -111,7 +111,7 @@ class TestDominated:
         assert Dominated(5)(curve([0.2]), late, SCORE) == CONTINUE
 
     def test_does_not_judge_by_a_warm_up(self, curve, peers):
-        assert Dominated(5)(curve([0.5, 0.01], last={"warming_up": True}), peers, SCORE) == CONTINUE
+        assert Dominated(5)(curve([0.01, 0.01], last={"warming_up": True}), peers, SCORE) == CONTINUE
 
 
 class TestPlateau:

@@ -65,6 +65,8 @@ def test_trials_that_stopped_at_the_rung_still_count():
     stopped = tuple(curve([value] * 2) for value in (0.1, 0.2, 0.3, 0.4))
     assert Halving(2, 3)(curve([0.35] * 2), stopped, SCORE) == CONTINUE
     assert Halving(2, 3)(curve([0.25] * 2), stopped, SCORE).action == Action.STOP
+    late = Halving(2, 3)(curve([0.25] * 4, warm={2, 3}), stopped, SCORE)
+    assert "3rd of the 5 trials that came to rung 2" in late.text
 
 
 def test_no_trial_is_judged_in_a_warm_up_but_after_it():
