@@ -4,6 +4,7 @@ import pytest
 
 from autoft.cli.edge import guarded
 from autoft.cli.main import app
+from autoft.recipe import Recipe
 
 
 @pytest.fixture
@@ -91,3 +92,12 @@ def test_a_read_only_place_is_said_and_nothing_is_written(command, tmp_path):
     code, _, err = command("search", "--model", "resnet18", "--data", "digits", "--set", "model.weights=random")
     assert code == 2
     assert "runs" in err
+
+
+def test_train_finds_out_that_it_cannot_write_before_it_trains(command, tmp_path):
+    Recipe.parse({"model": "resnet18", "stages": [{"name": "head", "epochs": 1}]}, where="test").save("recipe.yaml")
+    (tmp_path / "file").touch()
+    code, out, err = command("train", "recipe.yaml", "--data", "digits", "--out", "file")
+    assert (code, out) == (2, "")
+    assert "file" in err
+    assert "epoch" not in err
