@@ -167,13 +167,12 @@ def keep(
     rows = np.arange(count, dtype=np.int64)
     readable = {READABLE: FieldSpec((), "bool")}
     try:
-        notify(f"{count:,} items: reading each once")
-        shards = store.get_or_build(key, {**origin.fields, **readable}, count, _Builder(origin, whole=True))
+        shards = store.get_or_build(key, {**origin.fields, **readable}, count, _Builder(origin, notify, whole=True))
         return Stored(shards, tuple(origin.fields), rows), np.array(shards.fields[READABLE])
     except ShardsTooLargeError:
-        notify("they do not fit into the cache's byte budget: they are decoded again each time")
+        notify(f"{count:,} items do not fit into the cache's byte budget: they are decoded again each time")
     try:
-        check = store.get_or_build(f"check-{key}", readable, count, _Builder(origin, whole=False))
+        check = store.get_or_build(f"check-{key}", readable, count, _Builder(origin, notify, whole=False))
         usable = np.array(check.fields[READABLE])
     except ShardsTooLargeError:
         with quietly():
@@ -188,10 +187,12 @@ class _Builder:
     """Puts every item into shards; one that cannot be read becomes zeros."""
 
     origin: Origin
+    notify: Callable[[str], None]
     whole: bool
     """Or only whether each can be read."""
 
     def __call__(self, writer: Writer) -> None:
+        self.notify(f"{writer.count:,} items: {'decoding' if self.whole else 'checking'} each once")
         zeros = {name: np.zeros(spec.shape, spec.dtype) for name, spec in self.origin.fields.items()}
         read = _reader(self.origin)
 

@@ -88,7 +88,8 @@ class Population:
     groups: NDArray[np.str_] | None = None
     """Items of one group stay together."""
     labels: NDArray[Any] | None = None
-    """0/1 (n, labels): every label in at least two items shall be in train and in val."""
+    """0/1 (n, labels): every label shall be in train, and if two items have it, also in val where moving single items
+    can do that. Strata are then the rarest label of each item."""
 
 
 def draw_splits(population: Population, plan: Plan) -> Splits:
@@ -176,7 +177,10 @@ def _apportion(sizes: Indices, fraction: float) -> Indices:
 
 
 def _spread_labels(place: NDArray[np.str_], labels: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.str_]:
-    """Move single items so that each label, rarest first, is in train, and in val if two items have it."""
+    """Move single items so that each label, rarest first, is in train, and in val if two items have it.
+
+    A label can be in the items of several strata and yet be rare in none of them, so strata alone do not see to it.
+    """
     place = place.copy()
     for label in np.argsort(labels.sum(axis=0), kind="stable"):
         holders = rng.permutation(np.flatnonzero(labels[:, label]))

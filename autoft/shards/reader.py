@@ -119,7 +119,8 @@ class Shards:
             expected = manifest.fields[name].row_bytes * manifest.count
             if size != expected:
                 raise ShardsDamagedError(f"{path}: {size} bytes, must be {expected}")
-            if seal != self._seal and checksum(path) != manifest.checksums[name]:
+        for name, path in files.items() if seal != self._seal else ():
+            if checksum(path) != manifest.checksums[name]:
                 raise ShardsDamagedError(f"{path}: the content does not match its checksum")
         self._seal = seal
 

@@ -29,11 +29,13 @@ def test_a_sharded_read_and_one_on_the_fly_give_the_same_bits(make_folder, open_
 
 def test_items_are_decoded_once_and_by_size_and_way_of_resizing(make_folder, open_it, monkeypatch):
     root = make_folder({"a": 6, "b": 6})
-    open_it(root)
-    open_it(root, resize="crop")
+    whole, middle = open_it(root), open_it(root, resize="crop")
+    assert not np.array_equal(whole.read(np.arange(12))["input"], middle.read(np.arange(12))["input"])
     with monkeypatch.context() as patch:
         patch.setattr("autoft.data.sources.files.decode", lambda *_: pytest.fail("decoded already"))
-        open_it(root, seed=7, val_fraction=0.3)
+        told = []
+        open_it(root, seed=7, val_fraction=0.3, notify=told.append)
+        assert told == []
         open_it(root, resize="crop")
         with pytest.raises(pytest.fail.Exception):
             open_it(root, image_size=17)

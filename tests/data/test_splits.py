@@ -187,6 +187,26 @@ def test_every_label_that_two_items_have_is_in_train_and_nearly_always_in_val(co
     assert (labels[splits.train].sum(axis=0)[held >= 2] >= 1).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_label_that_is_never_the_rarest_of_its_items_is_in_train_and_in_val_too(seed):
+    rare = [[1, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0]]
+    labels = np.array([*rare, *[[0, 0, 0, 1]] * 20], dtype=np.float32)
+    strata = np.array([1, 1, 1, 2, 2, 2, *[3] * 20])
+    splits = draw(strata, seed, (0.2, 0.0), labels=labels)
+    assert labels[splits.train].any(axis=0).all()
+    assert labels[splits.val][:, 0].any()
+
+
+def test_a_class_whose_groups_other_classes_would_take_away_is_in_train():
+    content = {"a": "XXXX", "b": "XZ", "c": "YYYY", "d": "YZ"}
+    groups = np.array([group for group, classes in content.items() for _ in classes])
+    strata = np.array(["XYZ".index(label) for classes in content.values() for label in classes])
+    for seed in range(5):
+        splits = draw(strata, seed, (0.2, 0.0), groups=groups)
+        assert set(strata[splits.train]) == {0, 1, 2}
+        assert len(splits.val)
+
+
 @given(st.lists(st.integers(3, 20), min_size=2, max_size=4), st.integers(0, 2**32))
 def test_splits_can_be_written_read_and_compared(sizes, seed):
     splits = draw(np.repeat(np.arange(len(sizes)), sizes), seed)

@@ -153,6 +153,25 @@ def test_a_damaged_shard_is_told_to_a_process_that_only_reads(store):
         _ = pickle.loads(sent).fields
 
 
+def test_a_truncated_shard_is_told_without_reading_it(store, monkeypatch):
+    sent = pickle.dumps(build(store, "a"))
+    (store.root / "a" / "1.bin").write_bytes(bytes(7))
+    monkeypatch.setattr("autoft.shards.reader.checksum", lambda path: pytest.fail("was read"))
+    with pytest.raises(StorageError, match=r"1.bin: 7 bytes, must be 40"):
+        _ = pickle.loads(sent).fields
+
+
+def test_what_is_being_built_counts_towards_the_budget(tmp_path):
+    store = ShardStore(tmp_path, 2 * 10 * ROW_BYTES - 1)
+
+    def build_and_try_another(writer):
+        with pytest.raises(ShardsTooLargeError, match="beside what other processes use"):
+            build(store, "b")
+        writer.put(slice(None), content(10))
+
+    store.get_or_build("a", FIELDS, 10, build_and_try_another)
+
+
 def test_shards_pickle_small_and_trust_what_was_verified_here(store, monkeypatch):
     shards = build(store, "a")
     sent = pickle.dumps(shards)

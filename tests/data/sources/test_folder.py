@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from autoft.data import Splits
 from autoft.errors import DataError
 
 
@@ -21,6 +22,14 @@ def test_class_folders_are_classes_in_the_order_of_their_names(make_folder, open
     labels = {name: data.task.classes[label] for name, label in zip(data.names, data.targets, strict=True)}
     assert all(name.split("/")[0] == label for name, label in labels.items())
     assert data.name == "photos"
+
+
+def test_items_are_in_the_order_of_their_names_which_split_json_relies_on(make_folder, open_it):
+    data = open_it(make_folder({"cat": 4, "cat-2": 4, "cat 3": 4}))
+    assert data.names == tuple(sorted(data.names))
+    assert data.names[0].startswith("cat 3/")
+    assert Splits.from_plain(data.splits.plain()) == data.splits
+    assert np.array_equal(Splits.from_plain(data.splits.plain()).val, data.splits.val)
 
 
 def test_images_lie_at_any_depth_and_with_any_extension_in_any_case(make_folder, open_it):
