@@ -13,13 +13,11 @@ from autoft.model import LoadedModel
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
-from autoft.tuner.conductor import Conductor
+from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.prepare import Ground
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import history_table, summarise, to_json, trials_table, winner_of
-
-CHOSEN_ON_THE_SAME = "there is no test split: the value was chosen on the same images that it is measured on"
 
 
 def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
@@ -38,7 +36,7 @@ def drop_checkpoints(folder: RunFolder, records: Sequence[TrialRecord], objectiv
 
 
 def conclude(
-    folder: RunFolder, ground: Ground, conductor: Conductor, *, threads: int, notes: Sequence[str], score_test: bool
+    folder: RunFolder, ground: Ground, conductor: Conductor, *, threads: int, score_test: bool
 ) -> SearchResult:
     """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
 
@@ -47,7 +45,6 @@ def conclude(
         ground: model and data.
         conductor: with all records.
         threads: of a trial, which the recipe must name to be replayed bit by bit.
-        notes: sentences that belong to the result.
         score_test: whether to score the test split now; not after an interruption, since the choice is not final.
 
     Raises:
@@ -63,7 +60,7 @@ def conclude(
     if trained := _trained(ground, folder, winner):
         save_model(trained.module, folder.best_model)
     recipe.save(folder.best_recipe)
-    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes)
+    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=ground.notes)
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 
@@ -116,9 +113,10 @@ def versions() -> dict[str, str]:
 
 
 def _nothing_found(folder: RunFolder, records: Sequence[TrialRecord]) -> str:
-    reasons = {record.reason_text or record.reason for record in records if record.reason}
+    reasons = {record.reason_text for record in records if record.reason and record.reason != BUDGET}
     why = "; ".join(sorted(reasons)) or "the time budget ended before the first evaluation"
-    return f"{folder.path}: no trial came to a result: {why}; resume the run with a larger --time-budget"
+    remedy = "mend the cause" if reasons else "give a larger --time-budget"
+    return f"{folder.path}: no trial came to a result: {why}; {remedy}, then go on with: autoft resume {folder.path}"
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

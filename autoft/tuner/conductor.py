@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from autoft.errors import SearchFailedError
-from autoft.record import Action, Decision, Evaluation, Objective, TrialRecord, TrialState, stop
+from autoft.record import Action, Decision, Evaluation, Objective, TrialRecord, TrialState, best_evaluation, stop
 from autoft.study import Ledger
 from autoft.tuner.observer import Observer
 from autoft.tuner.policy import Policy
@@ -69,30 +69,22 @@ class Conductor:
     slots: int
     observer: Observer
     on_trial_end: Callable[["Conductor"], None] = lambda _conductor: None
-    _records: dict[int, TrialRecord] = field(default_factory=dict)
+    best_value: float | None = None
+    """The best value of any evaluation so far."""
     _live: set[int] = field(default_factory=set)
     _waiting: list[int] = field(default_factory=list)
     _failure: str | None = None
 
     def open(self) -> None:
         """Read the ledger; trials that did not end are the first to go on."""
-        self._records = {record.number: record for record in self.ledger.trials()}
-        self._waiting = [number for number, record in self._records.items() if not record.state.finished]
+        self._waiting = [record.number for record in self.records if not record.state.finished]
+        for record in self.records:
+            self._take_best(record.best(self.objective))
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
-        """All trials, by number."""
-        return tuple(self._records[number] for number in sorted(self._records))
-
-    @property
-    def best_value(self) -> float | None:
-        """The best value of any evaluation so far."""
-        best: float | None = None
-        for record in self._records.values():
-            evaluation = record.best(self.objective)
-            if evaluation and (best is None or self.objective.better(evaluation.value, best)):
-                best = evaluation.value
-        return best
+        """All trials, in the order in which they were started."""
+        return self.ledger.trials()
 
     def next_trial(self) -> Assignment | Turn:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
@@ -103,22 +95,21 @@ class Conductor:
         if self._waiting:
             number = self._waiting.pop(0)
             self.ledger.reenter(number)
-            self._records[number] = replace(self._records[number], state=TrialState.RUNNING)
         else:
             proposal = self.policy.next(self.records)
             if proposal is None:
                 return Turn.FINISHED
             number = self.ledger.start(proposal)
-            self._records[number] = TrialRecord(number, TrialState.RUNNING, proposal)
         self._live.add(number)
-        self.observer.trial_started(self._records[number])
-        return Assignment(number, self._records[number].proposal.recipe)
+        record = self.ledger.trial(number)
+        self.observer.trial_started(record)
+        return Assignment(number, record.proposal.recipe)
 
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report and say whether the trial goes on."""
         if report.evaluation is not None:
             self._record(number, report.evaluation)
-        record = self._records[number]
+        record = self.ledger.trial(number)
         if report.crash is not None:
             self._end(number, TrialState.FAIL, stop("crashed", report.crash))
             return Action.STOP
@@ -143,7 +134,6 @@ class Conductor:
         """The search is interrupted: trials that have not ended wait in the ledger for the next start."""
         for number in sorted(self._live):
             self.ledger.suspend(number)
-            self._records[number] = replace(self._records[number], state=TrialState.WAITING)
         self._live.clear()
 
     def raise_if_failed(self) -> None:
@@ -160,17 +150,17 @@ class Conductor:
 
     def _record(self, number: int, evaluation: Evaluation) -> None:
         evaluation = replace(evaluation, wall_s=round(self.clock.wall_s, 3))
-        record = self._records[number]
-        kept = tuple(earlier for earlier in record.curve if earlier.index < evaluation.index)
-        self._records[number] = replace(record, curve=(*kept, evaluation))
         self.ledger.report(number, evaluation)
-        self.observer.evaluated(self._records[number], evaluation, self.best_value)
+        self._take_best(best_evaluation([evaluation], self.objective))
+        self.observer.evaluated(self.ledger.trial(number), evaluation, self.best_value)
+
+    def _take_best(self, evaluation: Evaluation | None) -> None:
+        if evaluation and (self.best_value is None or self.objective.better(evaluation.value, self.best_value)):
+            self.best_value = evaluation.value
 
     def _end(self, number: int, state: TrialState, decision: Decision) -> None:
         self.ledger.finish(number, state, decision.rule, decision.text)
-        record = replace(self._records[number], state=state, reason=decision.rule, reason_text=decision.text)
-        self._records[number] = record
         self._live.discard(number)
         self._failure = self.policy.failure(self.records)
-        self.observer.trial_ended(record)
+        self.observer.trial_ended(self.ledger.trial(number))
         self.on_trial_end(self)

@@ -35,6 +35,11 @@ class Ground:
     module: nn.Module | None
     """The caller's own module, unchanged."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about data and weights that belong to any result."""
+        return (*self.data.notes, *self.loaded.notes)
+
 
 def lay_ground(
     recipe: Recipe,
@@ -67,8 +72,6 @@ def lay_ground(
         seed=recipe.seed,
         image_size=recipe.data.image_size,
     )
-    for note in (*data.notes, *loaded.notes):
-        notify(note)
     return Ground(recipe=complete(recipe, loaded.card), loaded=loaded, data=data, module=module)
 
 
@@ -77,7 +80,12 @@ def build_policy(config: SearchConfig, ground: Ground, space: SearchSpace, objec
     return Policy(
         objective=objective,
         sampler=build_sampler(
-            config.search.sampler, space=space, base=ground.recipe, objective=objective, seed=config.search.seed
+            config.search.sampler,
+            space=space,
+            base=ground.recipe,
+            objective=objective,
+            seed=config.search.seed,
+            complete=lambda recipe: complete(recipe, ground.loaded.card),
         ),
         baselines=baselines(ground.recipe, ground.loaded.card),
         num_samples=config.search.num_samples,

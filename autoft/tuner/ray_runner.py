@@ -15,7 +15,7 @@ from ray import tune
 
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.tuner.conductor import Conductor
-from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher, TrialActor
+from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher, Parcel, TrialActor
 from autoft.tuner.worker import WorkerContext
 
 _QUIET = {
@@ -146,7 +146,7 @@ def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scrat
         SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    trainable: Any = tune.with_parameters(TrialActor, context=context)
+    trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context))
     resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),

@@ -70,8 +70,8 @@ def fine_tune(
     """
     _check_module(recipe, model)
     provenance = recipe.provenance
-    notes: list[str] = []
-    ground = lay_ground(recipe, data, module=own_module(model), notify=notes.append)
+    ground = lay_ground(recipe, data, module=own_module(model), notify=_say_nothing)
+    notes = list(ground.notes)
     if provenance and provenance.data_fingerprint != ground.data.fingerprint:
         notes.append("these are not the data that the recipe was found on: its value will not be reproduced")
     objective = ground.data.task.objective(metric or (provenance.metric if provenance else None))
@@ -107,6 +107,10 @@ def fine_tune(
         reproduced=best.value == provenance.value if comparable and provenance else None,
         notes=tuple(notes),
     )
+
+
+def _say_nothing(_text: str) -> None:
+    """Progress is of no use to a caller who waits for the result."""
 
 
 def _check_module(recipe: Recipe, model: Any) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from autoft.errors import RunError
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
-from autoft.study import OptunaLedger
+from autoft.study import OptunaLedger, sqlite_url
 from autoft.tuner.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SearchResult:
 
 def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
     """The ledger of a run: study.db in its folder, or the study of its name in another Optuna storage."""
-    return OptunaLedger(storage or f"sqlite:///{folder.database.resolve()}", folder.name, objective)
+    return OptunaLedger(storage or sqlite_url(folder.database.resolve()), folder.name, objective)
 
 
 def load_result(run: str | Path) -> SearchResult:

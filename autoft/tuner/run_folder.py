@@ -96,13 +96,13 @@ class RunFolder:
                 raise RunError(f"{self.path}: is a file; choose another name or storage path")
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
-        try:
-            with translated(self.path):
+        with translated(self.path):
+            try:
                 lock.acquire(timeout=0)
-        except Timeout:
-            raise RunLockedError(
-                f"{self.path}: another process is searching here; wait for it, stop it, or choose another --name"
-            ) from None
+            except Timeout:
+                raise RunLockedError(
+                    f"{self.path}: another process is searching here; wait for it, stop it, or choose another --name"
+                ) from None
         try:
             shutil.rmtree(self.scratch, ignore_errors=True)
             yield

@@ -6,7 +6,7 @@ records, in which each trial stands with the best value it reached.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
@@ -32,6 +32,11 @@ DRAWS, RANDOM_DRAWS = 8, 128
 Point: TypeAlias = tuple[dict[str, Any], dict[str, BaseDistribution]]
 
 
+def as_it_is(recipe: Recipe) -> Recipe:
+    """The recipe itself."""
+    return recipe
+
+
 class Sampler(Protocol):
     """A pure function of (seed, number, records)."""
 
@@ -52,6 +57,7 @@ class OptunaSampler:
     objective: Objective
     seed: int
     constant_value: float | None = None
+    complete: Callable[[Recipe], Recipe] = as_it_is
     _points: dict[Hashable, Point] = field(default_factory=dict, repr=False)
 
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
@@ -64,7 +70,7 @@ class OptunaSampler:
                 if attempt == DRAWS:
                     study.sampler = RandomSampler(seed=seed)
                 trial = study.ask()
-                recipe = self.base.override(self.space.draw(trial), where="space").full()
+                recipe = self.complete(self.base.override(self.space.draw(trial), where="space")).full()
                 if recipe not in tried:
                     return _proposal(recipe, self.name, (trial.params, trial.distributions))
         return None
@@ -166,6 +172,7 @@ def build_sampler(
     objective: Objective,
     seed: int,
     constant_value: float | None = None,
+    complete: Callable[[Recipe], Recipe] = as_it_is,
 ) -> Sampler:
     """The sampler of that name.
 
@@ -176,6 +183,7 @@ def build_sampler(
         objective: the metric and its direction.
         seed: of the search.
         constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value seen.
+        complete: fills in what a drawn recipe leaves open (`autoft.model.complete`).
 
     Raises:
         UnknownNameError: no such sampler.
@@ -184,5 +192,11 @@ def build_sampler(
     if name not in known:
         raise UnknownNameError(f"search.sampler: {name!r} is not one of {', '.join(known)}{near(name, known)}")
     return OptunaSampler(
-        name=name, space=space, base=base, objective=objective, seed=seed, constant_value=constant_value
+        name=name,
+        space=space,
+        base=base,
+        objective=objective,
+        seed=seed,
+        constant_value=constant_value,
+        complete=complete,
     )

@@ -4,14 +4,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.recipe import parse_assignment
 from autoft.record import TrialRecord
-from autoft.tuner.conclude import CHOSEN_ON_THE_SAME, conclude, drop_checkpoints, write_tables
+from autoft.tuner.conclude import conclude, drop_checkpoints, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
@@ -87,7 +87,7 @@ def search(  # noqa: PLR0913 - the options of a search
         },
     )
     given = None if space is None or named or _is_plain_space(space) else space
-    return _run(resolved, _Given(model, data, given), observer or Silent(), started_at or time.time())
+    return _run(resolved, _Given(model, data, given), observer or Silent(), _now_or(started_at))
 
 
 def resume(  # noqa: PLR0913 - the options of a search
@@ -129,7 +129,7 @@ def resume(  # noqa: PLR0913 - the options of a search
     }
     changes = {path: value for path, value in options.items() if value is not None}
     resolved = stored.override({**changes, **dict(_assignments(overrides))})
-    return _run(resolved, _Given(model, data, space), observer or Silent(), started_at or time.time())
+    return _run(resolved, _Given(model, data, space), observer or Silent(), _now_or(started_at))
 
 
 @dataclass(frozen=True)
@@ -153,25 +153,14 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
         at_most=config.resources.max_concurrent_trials,
     )
     with folder.locked(), ray_session(slots) as ray:
-        notes = _Notes(observer)
         ground = lay_ground(
-            base, source, module=own_module(given.model), max_bytes=config.data.max_bytes, notify=notes.add
+            base, source, module=own_module(given.model), max_bytes=config.data.max_bytes, notify=observer.note
         )
+        for note in ground.notes:
+            observer.note(note)
         opened = _open(config, given, ground, folder, slots, observer, started_at)
         ray.ready()
-        return opened.run(folder, notes.texts)
-
-
-@dataclass
-class _Notes:
-    """Keeps notes for the summary and passes them on."""
-
-    observer: Observer
-    texts: list[str] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        self.texts.append(text)
-        self.observer.note(text)
+        return opened.run(folder)
 
 
 @dataclass
@@ -183,7 +172,7 @@ class _OpenSearch:
     slots: Slots
     cpus: int
 
-    def run(self, folder: RunFolder, notes: Sequence[str]) -> SearchResult:
+    def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, clock = self.conductor, self.conductor.clock
         context = worker_context(
@@ -194,20 +183,19 @@ class _OpenSearch:
             deadline=clock.deadline,
             gpus=self.slots.gpus,
         )
-        if not len(self.ground.data.splits.test):
-            notes = [*notes, CHOSEN_ON_THE_SAME]
         try:
             run_on_ray(conductor, context, self.slots, folder.scratch)
-            return conclude(folder, self.ground, conductor, threads=self.cpus, notes=notes, score_test=True)
+            return conclude(folder, self.ground, conductor, threads=self.cpus, score_test=True)
         except KeyboardInterrupt:
             conductor.suspend()
             with suppress(SearchFailedError):
-                conclude(folder, self.ground, conductor, threads=self.cpus, notes=notes, score_test=False)
+                conclude(folder, self.ground, conductor, threads=self.cpus, score_test=False)
             raise SearchInterruptedError(
                 f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
             ) from None
         except BaseException:
             conductor.suspend()
+            write_tables(folder, conductor.records, conductor.objective)
             raise
 
 
@@ -284,6 +272,10 @@ class _Keeper:
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_TABLES:
             write_tables(self._folder, conductor.records, conductor.objective)
             self._written_at = time.monotonic()
+
+
+def _now_or(moment: float | None) -> float:
+    return time.time() if moment is None else moment
 
 
 def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:

@@ -1,0 +1,187 @@
+"""The conductor, driven by scripted workers: no Ray, no training."""
+
+import math
+
+import pytest
+
+from autoft.errors import SearchFailedError
+from autoft.recipe import Recipe
+from autoft.record import Action, Decision, Evaluation, Objective, Proposal, TrialState, stop
+from autoft.study import MemoryLedger
+from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
+from autoft.tuner.observer import Silent
+from autoft.tuner.worker import Report
+
+ACCURACY = Objective("accuracy", "max")
+RECIPE = Recipe.parse({"model": "m", "stages": [{"name": "head", "epochs": 3}]}, where="test").full()
+
+
+class ScriptedPolicy:
+    """Proposes so many recipes, and stops the trials it is told to."""
+
+    def __init__(self, trials, stops=None):
+        self.trials, self.stops = trials, stops or {}
+
+    def next(self, records):
+        return Proposal(RECIPE, "scripted") if len(records) < self.trials else None
+
+    def judge(self, record, records, *, done=False):
+        return self.stops.get((record.number, len(record.curve)), Decision())
+
+    def failure(self, records):
+        failed = [record for record in records if record.state == TrialState.FAIL]
+        return failed[-1].reason_text if len(failed) >= 3 else None
+
+
+class VirtualTime:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def evaluation(index, value, **more):
+    return Evaluation(
+        index=index, stage="head", epoch=index, step=index, value=value, train_loss=0.1, val_loss=0.1, **more
+    )
+
+
+def conduct(policy, *, slots=2, ledger=None, time=None, deadline=None, **more):
+    time = time or VirtualTime()
+    conductor = Conductor(
+        ledger=ledger or MemoryLedger(ACCURACY),
+        policy=policy,
+        objective=ACCURACY,
+        clock=Clock(1000.0, deadline=deadline, now=time),
+        slots=slots,
+        observer=Silent(),
+        **more,
+    )
+    conductor.open()
+    return conductor
+
+
+def run_to_end(conductor, length=3):
+    """A loop over workers that report rising values until the conductor has no more trials."""
+    while (turn := conductor.next_trial()) is not Turn.FINISHED:
+        for index in range(1, length + 1):
+            report = Report(evaluation=evaluation(index, 0.1 * index + 0.01 * turn.number), done=index == length)
+            if conductor.hear(turn.number, report) is Action.STOP:
+                break
+    return conductor
+
+
+def test_trials_that_run_their_length_are_complete():
+    conductor = run_to_end(conduct(ScriptedPolicy(4)))
+    assert [record.state for record in conductor.records] == [TrialState.COMPLETE] * 4
+    assert conductor.best_value == conductor.records[3].curve[-1].value
+
+
+def test_no_trial_is_drawn_while_all_slots_are_busy():
+    conductor = conduct(ScriptedPolicy(9), slots=2)
+    assert isinstance(conductor.next_trial(), Assignment)
+    assert isinstance(conductor.next_trial(), Assignment)
+    assert conductor.next_trial() is Turn.WAIT
+    assert len(conductor.ledger.trials()) == 2
+    conductor.hear(0, Report(evaluation=evaluation(1, 0.5), done=True))
+    assert conductor.next_trial() == Assignment(2, RECIPE)
+
+
+def test_a_stopped_trial_is_pruned_with_rule_and_sentence():
+    conductor = run_to_end(conduct(ScriptedPolicy(2, {(1, 2): stop("plateau", "it rests")})))
+    pruned = conductor.ledger.trials()[1]
+    assert (pruned.state, pruned.reason, pruned.reason_text) == (TrialState.PRUNED, "plateau", "it rests")
+    assert len(pruned.curve) == 2
+
+
+def test_a_crash_fails_the_trial_and_the_search_goes_on():
+    conductor = conduct(ScriptedPolicy(3))
+    conductor.next_trial()
+    assert conductor.hear(0, Report(crash="ValueError: odd", done=True)) is Action.STOP
+    run_to_end(conductor)
+    assert [str(record.state) for record in conductor.records] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert conductor.records[0].reason == "crashed"
+    conductor.raise_if_failed()
+
+
+def test_three_crashes_for_one_cause_end_the_search_with_it():
+    conductor = conduct(ScriptedPolicy(9), slots=1)
+    for number in range(3):
+        assert conductor.next_trial() == Assignment(number, RECIPE)
+        conductor.hear(number, Report(crash="ValueError: odd", done=True))
+    assert conductor.next_trial() is Turn.FINISHED
+    with pytest.raises(SearchFailedError, match="ValueError: odd"):
+        conductor.raise_if_failed()
+
+
+def test_nothing_starts_after_the_deadline_and_running_trials_are_stopped_for_the_budget():
+    time = VirtualTime()
+    conductor = conduct(ScriptedPolicy(9), time=time, deadline=1060.0)
+    conductor.next_trial()
+    time.now = 1061.0
+    assert conductor.next_trial() is Turn.FINISHED
+    assert conductor.hear(0, Report(evaluation=evaluation(1, 0.5))) is Action.STOP
+    assert conductor.records[0].reason == "budget"
+    assert conductor.records[0].state == TrialState.PRUNED
+
+
+def test_evaluations_carry_the_wall_clock_through_a_resume():
+    time = VirtualTime()
+    ledger = MemoryLedger(ACCURACY)
+    conductor = Conductor(ledger, ScriptedPolicy(1), ACCURACY, Clock(990.0, offset_s=100.0, now=time), 1, Silent())
+    conductor.open()
+    conductor.next_trial()
+    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    assert ledger.trials()[0].curve[0].wall_s == 110.0
+
+
+def test_an_interrupted_search_goes_on_with_the_same_trials_first():
+    ledger = MemoryLedger(ACCURACY)
+    first = conduct(ScriptedPolicy(4), ledger=ledger)
+    first.next_trial()
+    first.next_trial()
+    first.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    first.suspend()
+    assert [record.state for record in ledger.trials()] == [TrialState.WAITING] * 2
+
+    second = conduct(ScriptedPolicy(4), ledger=ledger)
+    assert [second.next_trial().number, second.next_trial().number] == [0, 1]
+    second.hear(0, Report(evaluation=evaluation(2, 0.6), done=True))
+    second.hear(1, Report(evaluation=evaluation(1, 0.6), done=True))
+    run_to_end(second)
+    assert [len(record.curve) for record in ledger.trials()] == [2, 1, 3, 3]
+
+
+def test_trials_left_running_by_a_killed_driver_are_taken_up_again():
+    ledger = MemoryLedger(ACCURACY)
+    conduct(ScriptedPolicy(1), ledger=ledger).next_trial()
+    assert ledger.trials()[0].state == TrialState.RUNNING
+    run_to_end(conduct(ScriptedPolicy(1), ledger=ledger))
+    assert [record.state for record in ledger.trials()] == [TrialState.COMPLETE]
+
+
+def test_an_evaluation_redone_after_a_resume_replaces_the_lost_one():
+    conductor = conduct(ScriptedPolicy(1))
+    conductor.next_trial()
+    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    assert len(conductor.records[0].curve) == 1
+    assert len(conductor.ledger.trials()[0].curve) == 1
+
+
+def test_a_diverged_trial_is_pruned_even_when_it_is_its_last_word():
+    conductor = conduct(ScriptedPolicy(1, {(0, 1): stop("diverged", "the loss is nan")}))
+    conductor.next_trial()
+    report = Report(evaluation=evaluation(1, math.nan, diverged="the loss is nan"), done=True)
+    assert conductor.hear(0, report) is Action.STOP
+    record = conductor.ledger.trials()[0]
+    assert (record.state, record.reason) == (TrialState.PRUNED, "diverged")
+    assert conductor.best_value is None
+
+
+def test_reports_survive_json():
+    report = Report(evaluation=evaluation(1, math.nan, diverged="x"), done=True)
+    again = Report.from_plain(report.plain())
+    assert again.done
+    assert math.isnan(again.evaluation.value)

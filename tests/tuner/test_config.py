@@ -1,0 +1,104 @@
+"""Search configurations: files, options, overrides."""
+
+import pytest
+
+from autoft.errors import ConfigError, UnknownNameError
+from autoft.recipe import parse_assignment
+from autoft.tuner.config import SearchConfig, resolve_config
+
+
+def resolved(*assignments, file=None, **options):
+    options = {"model.name": "resnet18", "data.source": "digits"} if not (file or options) else options
+    return resolve_config(file, [parse_assignment(text) for text in assignments], options)
+
+
+def written(tmp_path, text):
+    path = tmp_path / "search.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_model_and_data_are_all_that_is_needed():
+    config = resolved()
+    assert config.model.name == "resnet18"
+    assert config.data.source == "digits"
+    assert [stage.name for stage in config.stages] == ["head", "tune"]
+    assert {"depth", "lr", "head_lr", "dropout", "weight_decay", "norm"} <= set(config.space)
+
+
+def test_what_was_resolved_reads_back_unchanged():
+    config = resolved("space=staged", "search.seed=3", "data.image_size=96")
+    assert SearchConfig.parse(config.full(), where="again") == config
+
+
+def test_a_part_of_a_space_can_be_set_though_the_space_is_a_name():
+    config = resolved("space.lr.high=1e-3", "space=layerwise_lr")
+    assert config.space["lr"]["high"] == 1e-3
+    assert "layer_decay" in config.space
+
+
+def test_options_win_over_the_file_and_assignments_over_options(tmp_path):
+    path = written(tmp_path, "model: resnet18\ndata: digits\nsearch: {num_samples: 5, seed: 1}\n")
+    config = resolve_config(path, [("search.seed", 3)], {"search.num_samples": 7, "search.seed": 2})
+    assert (config.search.num_samples, config.search.seed) == (7, 3)
+
+
+def test_short_forms_in_the_file_mean_the_long_ones(tmp_path):
+    short = resolved(file=written(tmp_path, "model: resnet18\ndata: photos/\nspace: smoke\n"))
+    assert (short.model.name, short.data.source) == ("resnet18", "photos/")
+    assert short.space
+
+
+def test_a_space_may_be_a_file(tmp_path):
+    space = tmp_path / "mine.yaml"
+    space.write_text(
+        "space:\n  lr: {path: stages.tune.lr, type: float, low: 1e-5, high: 1e-3, log: true}\n"
+        "stages: [{name: tune, epochs: 2, unfreeze: 1}]\n"
+    )
+    config = resolve_config(None, [], {"model.name": "m", "data.source": "d", "space": str(space)})
+    assert list(config.space) == ["lr"]
+    assert config.stages[0].epochs == 2
+
+
+def test_the_base_recipe_has_the_searchs_seed():
+    assert resolved("search.seed=5").base_recipe().seed == 5
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        pytest.param(
+            "search.num_sample=3", "search.num_sample: unknown key (did you mean 'num_samples'", id="near name"
+        ),
+        pytest.param("search.time_budget_s=0", "search.time_budget_s: must be greater than 0, got 0", id="no budget"),
+        pytest.param("output.name=../x", "output.name: must be a plain file name", id="path as name"),
+        pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
+        pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe' or 'random'", id="sampler"),
+        pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
+        pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
+        pytest.param("space=[1]", "space: must be a mapping", id="space of another kind"),
+    ],
+)
+def test_a_broken_rule_is_told_with_its_path(assignment, told):
+    with pytest.raises(ConfigError) as caught:
+        resolved(assignment)
+    assert told in str(caught.value)
+
+
+def test_all_errors_of_a_file_are_told_at_once(tmp_path):
+    path = written(tmp_path, "model: m\ndata: {imagesize: 3}\nsearch: {seed: -1, sampler: x}\n")
+    with pytest.raises(ConfigError) as caught:
+        resolve_config(path)
+    text = str(caught.value)
+    assert all(part in text for part in ("data.imagesize", "search.seed", "search.sampler", str(path)))
+
+
+def test_an_unknown_space_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="freeze_depth"):
+        resolved("space=freeze_dept")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match="must be a mapping of sections"):
+        resolve_config(written(tmp_path, text))

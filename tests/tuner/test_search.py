@@ -1,0 +1,223 @@
+"""Whole searches on real Ray, with a tiny network."""
+
+import json
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import TinyNet, tiny_data
+
+import autoft
+from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedError
+from autoft.tuner.result import load_result
+from autoft.tuner.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("shared_ray")
+SHORT = {"stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}]}
+
+
+def search(path, *, model=None, data=None, num_samples=6, overrides=None, **more):
+    torch.manual_seed(0)
+    return autoft.search(
+        model or TinyNet(),
+        data or tiny_data(test=24),
+        num_samples=num_samples,
+        name="tiny",
+        storage_path=path,
+        overrides={**SHORT, **(overrides or {})},
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, shared_ray):
+    """A search that ran to its end."""
+    return search(tmp_path_factory.mktemp("runs"), num_samples=8)
+
+
+def test_every_trial_has_ended_and_every_stop_has_a_reason(finished):
+    table = finished.trials_dataframe()
+    assert len(table) == 8
+    assert set(table.state) <= {"COMPLETE", "PRUNED"}
+    assert table[table.state != "COMPLETE"].reason_text.notna().all()
+    assert all(trial.state.is_finished() for trial in finished.study.trials)
+
+
+def test_the_baselines_come_first_and_are_in_the_summary(finished):
+    summary = finished.summary
+    assert list(summary["baselines"]) == ["head_only", "standard", "full"]
+    assert [baseline["trial"] for baseline in summary["baselines"].values()] == [0, 1, 2]
+    assert all(0 <= baseline["test"]["accuracy"] <= 1 for baseline in summary["baselines"].values())
+
+
+def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
+    written = json.loads((finished.path / "summary.json").read_text())
+    keys = {"metric", "mode", "best_value", "winner", "test", "baselines", "trials", "reasons", "wall_s", "compute_s"}
+    assert keys <= set(written)
+    assert sum(written["trials"].values()) == 8
+    assert sum(written["reasons"].values()) == written["trials"].get("PRUNED", 0)
+
+
+def test_the_tables_have_the_columns_that_scripts_rely_on(finished):
+    trials = pd.read_csv(finished.path / "trials.csv")
+    history = pd.read_csv(finished.path / "history.csv")
+    first = ["trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s"]
+    assert list(trials.columns)[:8] == first
+    assert all(column.startswith("params.") for column in trials.columns[8:])
+    assert list(history.columns) == ["wall_s", "trial", "stage", "epoch", "value", "best_value"]
+    assert history.wall_s.is_monotonic_increasing
+    assert history.best_value.is_monotonic_increasing
+    assert history.best_value.iloc[-1] == finished.summary["best_value"] == trials.value.max()
+
+
+def test_optuna_holds_reasons_and_intermediate_values_with_the_evaluation_as_step(finished):
+    for trial in finished.study.trials:
+        steps = list(trial.intermediate_values)
+        assert steps == list(range(1, len(steps) + 1))
+        if trial.state == optuna.trial.TrialState.PRUNED:
+            assert trial.user_attrs["reason"]
+            assert trial.user_attrs["reason_text"]
+
+
+def test_the_best_recipe_replays_to_the_same_value_bit_for_bit(finished):
+    recipe = autoft.Recipe.load(finished.path / "best_recipe.yaml")
+    torch.manual_seed(0)
+    fitted = autoft.fine_tune(recipe, tiny_data(test=24), model=TinyNet())
+    assert fitted.value == finished.summary["best_value"]
+    assert fitted.reproduced is True
+    assert fitted.test == finished.summary["test"]
+    saved = load_file(finished.path / "best_model.safetensors")
+    for name, tensor in fitted.module.state_dict().items():
+        assert torch.equal(saved[name], tensor), name
+
+
+def test_the_callers_module_is_left_alone(finished, tmp_path):
+    torch.manual_seed(0)
+    net = TinyNet()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    search(tmp_path, model=net, num_samples=1)
+    assert net.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_a_result_can_be_loaded_from_its_folder(finished):
+    again = load_result(finished.path)
+    assert again.summary == finished.summary
+    assert again.best_recipe == finished.best_recipe
+    assert len(again.study.trials) == 8
+
+
+def test_the_same_search_goes_on_where_it_ended(finished):
+    before = finished.trials_dataframe()
+    more = search(finished.path.parent, num_samples=10)
+    after = more.trials_dataframe()
+    assert len(after) == 10
+    pd.testing.assert_frame_equal(after.iloc[:8][before.columns], before)
+
+
+def test_another_data_set_under_the_same_name_is_refused_and_changes_nothing(finished):
+    files = {path: path.read_bytes() for path in sorted(finished.path.glob("*.*")) if path.suffix != ".db-wal"}
+    with pytest.raises(RunError, match="holds another search: data was"):
+        search(finished.path.parent, data=tiny_data(test=24, seed=9))
+    with pytest.raises(RunError, match="metric was 'accuracy' and is now 'log_loss'"):
+        search(finished.path.parent, metric="log_loss")
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_the_same_seed_gives_the_same_search(tmp_path):
+    columns = ["trial", "state", "reason", "value", "stage", "epochs"]
+    serial = {"resources.max_concurrent_trials": 1}
+    one = search(tmp_path / "one", overrides=serial).trials_dataframe()
+    other = search(tmp_path / "other", overrides=serial).trials_dataframe()
+    pd.testing.assert_frame_equal(one[columns], other[columns])
+    params = [column for column in one.columns if column.startswith("params.")]
+    pd.testing.assert_frame_equal(one[params], other[params])
+
+
+def test_a_rate_that_is_far_too_hot_is_told_as_diverged_within_its_first_epoch(tmp_path):
+    space = {"lr": {"path": "stages.tune.lr", "type": "float", "low": 1e3, "high": 1e3}}
+    result = search(tmp_path, space=space, num_samples=4)
+    last = result.trials_dataframe().iloc[3]
+    assert (last.state, last.reason, last.stage) == ("PRUNED", "diverged", "tune")
+    assert last.epochs <= 2.0
+
+
+def test_a_network_that_crashes_ends_the_search_with_its_cause_and_leaves_the_traceback(tmp_path):
+    with pytest.raises(SearchFailedError, match="RuntimeError: this network never trains"):
+        search(tmp_path, model=TinyNet(fail_in_training=True))
+    assert "this network never trains" in (tmp_path / "tiny/trials/0000/error.txt").read_text()
+    states = list(pd.read_csv(tmp_path / "tiny/trials.csv").state)
+    assert states.count("FAIL") == 3
+    assert set(states) <= {"FAIL", "WAITING"}
+
+
+def test_without_a_test_split_every_output_says_so(tmp_path):
+    result = search(tmp_path, data=tiny_data(), num_samples=1, overrides={"data.test_fraction": 0.0})
+    assert result.summary["test"] is None
+    assert any("chosen on the same" in note for note in result.summary["notes"])
+
+
+def test_a_space_may_be_a_function_of_a_trial(tmp_path):
+    def space(trial):
+        return {"stages.tune.lr": trial.suggest_float("rate", 1e-4, 1e-2, log=True)}
+
+    result = search(tmp_path, space=space, num_samples=5)
+    assert result.trials_dataframe()["params.rate"].iloc[3:].between(1e-4, 1e-2).all()
+
+
+def test_a_space_may_be_optuna_distributions_over_recipe_paths(tmp_path):
+    space = {"stages.tune.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
+    result = search(tmp_path, space=space, num_samples=5)
+    assert result.trials_dataframe()["params.stages.tune.lr"].notna().sum() >= 2
+
+
+def test_a_run_that_another_process_holds_is_refused(finished):
+    with RunFolder(finished.path).locked(), pytest.raises(RunLockedError, match="another process"):
+        search(finished.path.parent)
+
+
+def test_bad_input_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(ConfigError, match="depth"):
+        search(tmp_path, space={"depth": {"path": "stages.tune.unfreeze", "type": "int", "low": 0, "high": 99}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_too_short_for_one_evaluation_is_told(tmp_path):
+    with pytest.raises(SearchFailedError, match="larger --time-budget"):
+        search(tmp_path, time_budget_s=1.0, started_at=1.0)
+
+
+def test_only_what_is_needed_is_kept_on_disk(finished):
+    kept = {int(path.parent.name) for path in (finished.path / "trials").glob("*/checkpoint")}
+    assert kept == {0, 1, 2, finished.summary["winner"]}
+
+
+def test_dictionary_inputs_and_regression_are_searched(tmp_path):
+    class Pair(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = torch.nn.Linear(3, 4), torch.nn.Linear(2, 4)
+            self.head = torch.nn.Linear(4, 1)
+
+        def forward(self, a, b):
+            return self.head(torch.relu(self.left(a) + self.right(b)))
+
+    class Items(torch.utils.data.Dataset):
+        def __init__(self, seed, count):
+            self.rng = np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
+
+        def __len__(self):
+            return len(self.rng)
+
+        def __getitem__(self, index):
+            row = torch.from_numpy(self.rng[index])
+            return {"a": row[:3], "b": row[3:5]}, float(row[0] + row[3])
+
+    data = (Items(0, 40), Items(1, 20), Items(2, 20))
+    result = search(tmp_path, model=Pair(), data=data, num_samples=3, overrides={"data.task": "regression"})
+    assert (result.summary["metric"], result.summary["mode"]) == ("mae", "min")
+    assert {"mae", "r2"} <= set(result.summary["test"])
