@@ -314,3 +314,15 @@ def test_training_on_a_gpu_keeps_the_freezing_laws_and_resumes(tiny, tmp_path):
     assert resumed.restore(tmp_path)
     assert [e.step for e in tiny.finish(resumed)] == [e.step for e in rest]
     assert all(math.isfinite(e.value) for e in resumed.curve)
+
+
+@pytest.mark.parametrize("opt", ["adamw", "sgd"])
+def test_the_optimizer_goes_into_the_next_stage_with_the_state_of_the_best_evaluation(tiny, opt):
+    world = tiny.world()
+    trainer = world.trainer(tiny.recipe(STAGES[:2], optimisation={"opt": opt}))
+    while trainer._run.index == 0:
+        first = trainer._run
+        trainer.advance()
+    carried = trainer._run.optimizer_state()
+    assert set(carried) == set(first.best.optimizer) != set()
+    assert all(torch.equal(value, first.best.optimizer[key]) for key, value in carried.items())
