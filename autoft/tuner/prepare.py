@@ -125,6 +125,7 @@ def closing_seconds(ground: Ground, models: int) -> float:
     if not len(ground.data.splits.test):
         return 2.0
     few = ground.data.splits.val[:MICRO_BATCH]
+    evaluate(ground.loaded, ground.data, few)  # the first pass sets kernels up
     began = time.perf_counter()
     evaluate(ground.loaded, ground.data, few)
     per_pass = time.perf_counter() - began

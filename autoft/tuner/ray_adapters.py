@@ -1,11 +1,8 @@
-"""The three places where Ray Tune meets the conductor: its searcher, its scheduler, its trainable."""
+"""Where Ray Tune meets the conductor: its searcher and its scheduler."""
 
 import json
-import sys
-from dataclasses import dataclass
 from typing import Any
 
-from ray import cloudpickle, tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -13,30 +10,8 @@ from ray.tune.search import Searcher
 
 from autoft.record import Action
 from autoft.tuner.conductor import Assignment, Conductor, Turn
-from autoft.tuner.worker import Report, Worker, WorkerContext
-
-REPORT = "report"
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A context on its way to the workers, opened where its errors can be told."""
-
-    content: bytes
-    paths: tuple[str, ...]
-    """Where the driver imports from: the user's own module comes from there."""
-
-    @classmethod
-    def pack(cls, context: WorkerContext) -> "Parcel":
-        """Pickle the context, with what the user defined in a script by value."""
-        return cls(cloudpickle.dumps(context), tuple(sys.path))  # type: ignore[no-untyped-call]
-
-    def open(self) -> WorkerContext:
-        """The context, in a worker process."""
-        sys.path.extend(path for path in self.paths if path not in sys.path)
-        context = cloudpickle.loads(self.content)
-        assert isinstance(context, WorkerContext)
-        return context
+from autoft.tuner.ray_trainable import REPORT
+from autoft.tuner.worker import Report
 
 
 class ConductedSearcher(Searcher):
@@ -113,35 +88,3 @@ class ConductedScheduler(TrialScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-class TrialActor(tune.Trainable):
-    """One worker process: it lives as long as the search and is reset from trial to trial."""
-
-    def setup(self, config: dict[str, Any], parcel: Parcel | None = None) -> None:
-        """Start the worker and take up its first trial."""
-        assert parcel is not None
-        self._worker: Worker | None = None
-        self._failed = ""
-        try:
-            self._worker = Worker(parcel.open())
-        except Exception as error:  # noqa: BLE001 - the trial boundary
-            self._failed = f"{type(error).__name__}: {error}"
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up the next trial."""
-        if self._worker:
-            self._worker.begin(new_config["number"], new_config["recipe"])
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train to the next evaluation; the scheduler ends the trial, never the actor."""
-        report = self._worker.step() if self._worker else Report(crash=self._failed, done=True)
-        return {REPORT: json.dumps(report.plain())}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Trials keep their own checkpoints in the run folder."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Trials restore themselves from the run folder."""

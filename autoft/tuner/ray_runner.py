@@ -15,7 +15,8 @@ from ray import tune
 
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.tuner.conductor import Conductor
-from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher, Parcel, TrialActor
+from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
+from autoft.tuner.ray_trainable import Parcel, TrialActor
 from autoft.tuner.worker import WorkerContext
 
 _QUIET = {

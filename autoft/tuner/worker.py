@@ -6,7 +6,7 @@ It is driven by `Worker.begin` and `Worker.step`; what it knows of the search ca
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,46 +73,42 @@ class Report:
 
 
 class Worker:
-    """Runs one trial at a time; the base model and the data are opened once."""
+    """Runs one trial at a time; context, base model and data are opened once, with the first trial.
 
-    def __init__(self, context: WorkerContext) -> None:
-        torch.set_num_threads(context.threads)
-        self._context = context
+    Args:
+        open_context: gives the context; what it raises is told as the trial's crash.
+    """
+
+    def __init__(self, open_context: Callable[[], WorkerContext]) -> None:
+        self._open_context = open_context
+        self._context: WorkerContext | None = None
         self._base: LoadedModel | None = None
         self._trainer: StagedTrainer | None = None
-        self._folder = context.trials
+        self._folder: Path | None = None
         self._failed: str | None = None
 
     def begin(self, number: int, recipe: Mapping[str, Any]) -> None:
         """Take up a trial: from its checkpoint if it has one, else from the pretrained weights."""
         self._trainer, self._failed = None, None
-        self._folder = self._context.trials / f"{number:04d}"
         try:
-            self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"))
+            context = self._context = self._context or self._open_context()
+            torch.set_num_threads(context.threads)
+            self._folder = context.trials / f"{number:04d}"
             write_text(self._folder / "worker_pid", f"{os.getpid()}\n")
+            self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"), context, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary
             self._failed = self._crashed(error)
 
     def step(self) -> Report:
         """Train to the next evaluation and save the trial's state."""
-        if self._trainer is None:
+        if self._trainer is None or self._folder is None:
             return Report(crash=self._failed, done=True)
         try:
-            return self._advance(self._trainer)
+            return _advance(self._trainer, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary
             return Report(crash=self._crashed(error), done=True)
 
-    def _advance(self, trainer: StagedTrainer) -> Report:
-        if trainer.done:
-            return Report(done=True)
-        evaluation = trainer.advance()
-        if evaluation is None:
-            return Report(out_of_time=True, done=True)
-        trainer.save(self._folder / "checkpoint")
-        return Report(evaluation=evaluation, done=trainer.done)
-
-    def _build(self, recipe: Recipe) -> StagedTrainer:
-        context = self._context
+    def _build(self, recipe: Recipe, context: WorkerContext, folder: Path) -> StagedTrainer:
         if self._base is None:
             self._base = load_model(
                 context.model,
@@ -128,18 +124,25 @@ class Worker:
             context.data,
             context.objective,
             device=context.device,
-            should_stop=self._out_of_time,
+            should_stop=lambda: context.deadline is not None and time.time() >= context.deadline,
         )
-        trainer.restore(self._folder / "checkpoint")
+        trainer.restore(folder / "checkpoint")
         return trainer
-
-    def _out_of_time(self) -> bool:
-        deadline = self._context.deadline
-        return deadline is not None and time.time() >= deadline
 
     def _crashed(self, error: Exception) -> str:
         self._trainer = None
         self._failed = f"{type(error).__name__}: {error}".strip().rstrip(":")
         with suppress(StorageError):  # the disk that refuses this is most likely the cause that is told
-            write_text(self._folder / "error.txt", traceback.format_exc())
+            if self._folder:
+                write_text(self._folder / "error.txt", traceback.format_exc())
         return self._failed
+
+
+def _advance(trainer: StagedTrainer, folder: Path) -> Report:
+    if trainer.done:
+        return Report(done=True)
+    evaluation = trainer.advance()
+    if evaluation is None:
+        return Report(out_of_time=True, done=True)
+    trainer.save(folder / "checkpoint")
+    return Report(evaluation=evaluation, done=trainer.done)

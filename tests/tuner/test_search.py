@@ -151,7 +151,7 @@ def test_a_network_that_crashes_ends_the_search_with_its_cause_and_leaves_the_tr
         search(tmp_path, model=TinyNet(fail_in_training=True))
     assert "this network never trains" in (tmp_path / "tiny/trials/0000/error.txt").read_text()
     states = list(pd.read_csv(tmp_path / "tiny/trials.csv").state)
-    assert states.count("FAIL") == 3
+    assert states.count("FAIL") in {3, 4}, "one more may be at work when the third crash ends the search"
     assert set(states) <= {"FAIL", "WAITING"}
 
 

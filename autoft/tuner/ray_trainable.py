@@ -1,0 +1,61 @@
+"""The trainable that Ray Tune runs: a worker process, and what it is sent.
+
+It is imported by every worker process, so it imports nothing that only the driver needs.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from ray import cloudpickle, tune
+
+from autoft.tuner.worker import Worker, WorkerContext
+
+REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A context on its way to the workers, opened where its errors can be told."""
+
+    content: bytes
+    paths: tuple[str, ...]
+    """Where the driver imports from: the user's own module comes from there."""
+
+    @classmethod
+    def pack(cls, context: WorkerContext) -> "Parcel":
+        """Pickle the context, with what the user defined in a script by value."""
+        return cls(cloudpickle.dumps(context), tuple(sys.path))  # type: ignore[no-untyped-call]
+
+    def open(self) -> WorkerContext:
+        """The context, in a worker process."""
+        sys.path.extend(path for path in self.paths if path not in sys.path)
+        context = cloudpickle.loads(self.content)
+        assert isinstance(context, WorkerContext)
+        return context
+
+
+class TrialActor(tune.Trainable):
+    """One worker process: it lives as long as the search and is reset from trial to trial."""
+
+    def setup(self, config: dict[str, Any], parcel: Parcel | None = None) -> None:
+        """Start the worker and take up its first trial."""
+        assert parcel is not None
+        self._worker = Worker(parcel.open)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up the next trial."""
+        self._worker.begin(new_config["number"], new_config["recipe"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next evaluation; the scheduler ends the trial, never the actor."""
+        return {REPORT: json.dumps(self._worker.step().plain())}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Trials keep their own checkpoints in the run folder."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Trials restore themselves from the run folder."""
