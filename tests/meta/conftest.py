@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +56,19 @@ def tracked(pattern):
 @pytest.fixture(scope="session")
 def root():
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Thirty photographs of noise, cats darker than dogs."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    random = np.random.default_rng(0)
+    for name, darkest in (("cat", 0), ("dog", 120)):
+        (folder / name).mkdir(parents=True)
+        for number in range(15):
+            pixels = random.integers(darkest, darkest + 120, (32, 32, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.jpg")
+    return folder
 
 
 @pytest.fixture(scope="session")

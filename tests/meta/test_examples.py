@@ -38,20 +38,20 @@ def test_every_example_is_known_here(root):
         "command_line.sh",
         "digits.yaml",
         "own_module.py",
-        "search_digits.py",
+        "search_images.py",
     }
 
 
 @pytest.mark.slow
-def test_the_command_line_example_runs(run, root, tmp_path):
-    printed = run("sh", root / "examples" / "command_line.sh", "digits", *SMALL, "--set=data.image_size=16")
+def test_the_command_line_example_runs(run, root, tmp_path, photos):
+    printed = run("sh", root / "examples" / "command_line.sh", photos, *SMALL, "--set=data.image_size=32")
     assert "exactly the recipe's value" in printed
     assert (tmp_path / "runs" / "example" / "replay" / "model.safetensors").is_file()
 
 
 @pytest.mark.slow
-def test_the_digits_example_runs(run, root):
-    printed = run(sys.executable, root / "examples" / "search_digits.py", *SMALL, "--image-size=16")
+def test_the_image_example_runs(run, root, photos):
+    printed = run(sys.executable, root / "examples" / "search_images.py", *SMALL, "--data", photos, "--image-size=32")
     assert "exactly the same: True" in printed
 
 

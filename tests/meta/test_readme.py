@@ -3,13 +3,12 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from autoft.tuner.tables import HISTORY_COLUMNS, TRIAL_COLUMNS
 
@@ -22,21 +21,21 @@ def fenced(language):
 
 COMMANDS = [line for block in fenced("sh") for line in block.splitlines() if line.strip()]
 SMALL = {
-    "search": ["--num-samples=1", "--set=data.image_size=32"],
+    "search": [
+        "--num-samples=1",
+        "--set=data.image_size=32",
+        "--set=stages.head.epochs=1",
+        "--set=stages.tune.epochs=1",
+    ],
     "resume": ["--time-budget=1m"],
 }
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory, photos):
     """A user's folder, as README.md supposes it: photos/ and search.yaml, and the run of make demo."""
     folder = tmp_path_factory.mktemp("readme")
-    random = np.random.default_rng(0)
-    for name, brightness in (("cat", 0), ("dog", 120)):
-        (folder / "photos" / name).mkdir(parents=True)
-        for number in range(15):
-            pixels = random.integers(brightness, brightness + 120, (32, 32, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.jpg")
+    shutil.copytree(photos, folder / "photos")
     (text,) = (block for block in fenced("yaml") if block.startswith("# search.yaml"))
     (folder / "search.yaml").write_text(text)
     return folder
@@ -84,7 +83,7 @@ def test_a_command_of_the_readme_runs(command, run, root):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(len(fenced("python"))))
 def test_the_python_of_the_readme_runs(block, run, workspace):
-    program = fenced("python")[block].replace("num_samples=24", "num_samples=1")
+    program = fenced("python")[block].replace("num_samples=24", "num_samples=1, overrides={'data.image_size': 32}")
     assert "num_samples=1" in program
     (workspace / "readme.py").write_text(
         f"if __name__ == '__main__':\n{re.sub('^', '    ', program, flags=re.MULTILINE)}"

@@ -1,6 +1,6 @@
 """Search a recipe from Python, look at the trials, and fine-tune by the recipe that won.
 
-python examples/search_digits.py --num-samples 8 --time-budget-s 180
+python examples/search_images.py --num-samples 8 --time-budget-s 180
 """
 
 import argparse
@@ -12,6 +12,7 @@ import autoft
 def main() -> None:
     """Search, show, replay."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="digits", help="or a folder with one folder per class")
     parser.add_argument("--num-samples", type=int, default=8)
     parser.add_argument("--time-budget-s", type=float, default=180.0)
     parser.add_argument("--image-size", type=int, default=48)
@@ -20,10 +21,10 @@ def main() -> None:
 
     result = autoft.search(
         model="tf_efficientnet_lite0",
-        data="digits",
+        data=options.data,
         num_samples=options.num_samples,
         time_budget_s=options.time_budget_s,
-        name="search_digits",
+        name="search_images",
         storage_path=options.storage_path,
         overrides={"data.image_size": options.image_size},
     )
@@ -32,9 +33,9 @@ def main() -> None:
 
     recipe = result.best_recipe
     print("stages:", ", ".join(f"{stage.name} unfreezes {stage.unfreeze}" for stage in recipe.stages))
-    recipe.save(options.storage_path / "search_digits.yaml")
+    recipe.save(options.storage_path / "search_images.yaml")
 
-    fitted = autoft.fine_tune(autoft.Recipe.load(options.storage_path / "search_digits.yaml"), data="digits")
+    fitted = autoft.fine_tune(autoft.Recipe.load(options.storage_path / "search_images.yaml"), data=options.data)
     print(f"replayed: {fitted.value:.4f}, exactly the same: {fitted.reproduced}")
 
 
