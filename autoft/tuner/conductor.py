@@ -86,6 +86,11 @@ class Conductor:
         """All trials, in the order in which they were started."""
         return self.ledger.trials()
 
+    @property
+    def trials_to_come(self) -> int:
+        """How many trials there are to run, at most."""
+        return len(self._waiting) + max(0, self.policy.num_samples - len(self.records))
+
     def next_trial(self) -> Assignment | Turn:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
         if len(self._live) >= self.slots:

@@ -20,19 +20,23 @@ class ConductedSearcher(Searcher):
     def __init__(self, conductor: Conductor) -> None:
         super().__init__()
         self._conductor = conductor
+        self._numbers: dict[str, int] = {}
 
-    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002 - Ray's signature
+    def suggest(self, trial_id: str) -> Any:
         """The next trial's number and recipe; None while there is none."""
         match self._conductor.next_trial():
             case Assignment(number, recipe):
+                self._numbers[trial_id] = number
                 return {"number": number, "recipe": dict(recipe)}
             case Turn.WAIT:
                 return None
             case Turn.FINISHED:
                 return Searcher.FINISHED
 
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002
-        """The scheduler has told the conductor already."""
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
+        """A worker process died more often than it may; anything else the scheduler has told the conductor."""
+        if error:
+            self._conductor.lost(self._numbers[trial_id], "the worker process died (killed, or out of memory)")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""
@@ -58,9 +62,8 @@ class ConductedScheduler(TrialScheduler):
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Nothing to do."""
 
-    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
-        """A worker process died more often than it may."""
-        self._conductor.lost(trial.config["number"], "the worker process died (killed, or out of memory)")
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A worker process died; Tune starts the trial again, and it restores itself."""
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Judge an evaluation."""

@@ -16,7 +16,7 @@ from ray import tune
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.tuner.conductor import Conductor
 from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
-from autoft.tuner.ray_trainable import Parcel, TrialActor
+from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor
 from autoft.tuner.worker import WorkerContext
 
 _QUIET = {
@@ -147,7 +147,9 @@ def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scrat
         SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)  # all workers start at once, not one after the other
+    meeting = Meeting(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
+    trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context, meeting))
     resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),

@@ -4,8 +4,11 @@ It is imported by every worker process, so it imports nothing that only the driv
 """
 
 import json
+import os
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
@@ -16,17 +19,38 @@ REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where the workers of a search wait for each other when they start.
+
+    Tune gives a trial whose worker is still starting to the first worker that is free, throws the starting one
+    away, and starts another for the next trial: without a meeting, short trials cost processes.
+    """
+
+    folder: Path
+    workers: int
+
+    def attend(self, *, patience_s: float = 30.0) -> None:
+        """Wait until all workers are there, at most so long."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / str(os.getpid())).touch()
+        end = time.monotonic() + patience_s
+        while len(list(self.folder.iterdir())) < self.workers and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
     """A context on its way to the workers, opened where its errors can be told."""
 
     content: bytes
     paths: tuple[str, ...]
     """Where the driver imports from: the user's own module comes from there."""
+    meeting: Meeting
 
     @classmethod
-    def pack(cls, context: WorkerContext) -> "Parcel":
+    def pack(cls, context: WorkerContext, meeting: "Meeting") -> "Parcel":
         """Pickle the context, with what the user defined in a script by value."""
-        return cls(cloudpickle.dumps(context), tuple(sys.path))  # type: ignore[no-untyped-call]
+        return cls(cloudpickle.dumps(context), tuple(sys.path), meeting)  # type: ignore[no-untyped-call]
 
     def open(self) -> WorkerContext:
         """The context, in a worker process."""
@@ -44,6 +68,7 @@ class TrialActor(tune.Trainable):
         assert parcel is not None
         self._worker = Worker(parcel.open)
         self.reset_config(config)
+        parcel.meeting.attend()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next trial."""
