@@ -1,5 +1,6 @@
 """The command line as a process, and what can be seen of a run from outside."""
 
+import json
 import sqlite3
 import sys
 import time
@@ -27,13 +28,13 @@ def rows(run, query):
 
 
 def evaluations(run):
-    """Trial number and index of every evaluation in the study."""
+    """When each evaluation in the study came, by trial number and index."""
     found = rows(
         run,
-        "select t.number, a.key from trial_user_attributes a join trials t using (trial_id) "
+        "select t.number, a.key, a.value_json from trial_user_attributes a join trials t using (trial_id) "
         "where a.key like 'evaluation:%'",
     )
-    return {(number, int(key.partition(":")[2])) for number, key in found}
+    return {(number, int(key.partition(":")[2])): json.loads(value)["wall_s"] for number, key, value in found}
 
 
 def states(run):
