@@ -62,7 +62,7 @@ def test_duplicate_keys_are_an_error_with_both_lines():
     "text", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "a: [1", "\t- x", "a: *b"]
 )
 def test_what_is_not_plain_yaml_is_refused(text):
-    with pytest.raises(ConfigError, match="f.yaml: not readable as YAML"):
+    with pytest.raises(ConfigError, match=r"f\.yaml: not readable as YAML"):
         yaml.loads(text, where="f.yaml")
 
 
