@@ -31,6 +31,8 @@ class DataHandle:
     notes: tuple[str, ...]
     """Sentences a person should read: what was left out, imbalance, no test split."""
     items: Items
+    content: str = ""
+    """Names the decoded content of the items, in their order: not their labels, not the splits. Empty if unknown."""
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -62,7 +62,8 @@ def open_data(
     chosen = _only(_Chosen(listing, targets, items), usable)
     if config.task == "single_label":
         check_none_lost(listing.name, targets, chosen.targets)
-    return _handle(chosen, config, plan, fingerprint=fingerprint, lost=lost)
+    handle = _handle(chosen, config, plan, fingerprint=fingerprint, lost=lost)
+    return replace(handle, content=digest(_key(listing, frame).encode(), usable.tobytes()).hex())
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from autoft.model.freeze import (
 from autoft.model.groups import LayerGroup, layer_groups
 from autoft.model.inputs import ModelInput, call, model_input
 from autoft.model.load import LoadedModel, load_model
+from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
 
 __all__ = [
     "FAMILY_DEFAULTS",
+    "MICRO_BATCH",
     "Chain",
     "Description",
     "FamilyDefaults",
@@ -37,12 +39,16 @@ __all__ = [
     "complete",
     "describe",
     "family_of",
+    "in_micro_batches",
     "is_norm",
     "layer_groups",
     "load_model",
+    "micro_batches",
     "model_input",
     "named_tensors",
+    "padded",
     "plan_stage",
+    "precision",
     "set_eval",
     "set_modes",
     "state_digest",

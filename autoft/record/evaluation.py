@@ -45,6 +45,10 @@ class Evaluation:
     metrics: Mapping[str, float] = field(default_factory=dict)
     compute_s: float = 0.0
     """Seconds of training and evaluation since the evaluation before."""
+    saved_s: float = 0.0
+    """Predicted seconds of computing that were saved by reading activations, since the evaluation before."""
+    reused: str = ""
+    """Name of the layer group after which activations were read; empty where all was computed."""
     warming_up: bool = False
     """Within the warm-up after an unfreeze: no rule may judge by this one."""
     wall_s: float = 0.0
@@ -59,7 +63,7 @@ class Evaluation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s", "wall_s"}
+        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s", "saved_s", "wall_s"}
         values: dict[str, Any] = {key: float(value) if key in floats else value for key, value in plain.items()}
         values["metrics"] = {name: float(value) for name, value in plain.get("metrics", {}).items()}
         return cls(**values)

@@ -72,6 +72,16 @@ class TrialRecord:
         """Seconds of training and evaluation."""
         return sum(evaluation.compute_s for evaluation in self.curve)
 
+    @property
+    def saved_s(self) -> float:
+        """Predicted seconds of computing that were saved by reading activations."""
+        return sum(evaluation.saved_s for evaluation in self.curve)
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """Names of the layer groups after which activations were read, in the order of the stages."""
+        return tuple(dict.fromkeys(evaluation.reused for evaluation in self.curve if evaluation.reused))
+
     def best(self, objective: Objective) -> Evaluation | None:
         """The evaluation whose weights are kept."""
         return best_evaluation(self.curve, objective)

@@ -1,9 +1,10 @@
 """Training: recipes run stage by stage, checkpointed at any step, with the freezing laws proved on the way."""
 
+from autoft.model import MICRO_BATCH
 from autoft.training.checkpoint import best_weights
 from autoft.training.evaluate import evaluate
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
-from autoft.training.forward import MICRO_BATCH, Forward
+from autoft.training.forward import Forward
 from autoft.training.lengths import as_run
 from autoft.training.result import TrialResult
 from autoft.training.trainer import StagedTrainer

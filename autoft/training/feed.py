@@ -7,21 +7,19 @@ import torch
 from torch import Tensor
 
 from autoft.data import DataHandle
-from autoft.data.augment import augment, mixup
 from autoft.data.feed import epoch_batches, read_ahead
 from autoft.data.metrics import Array
 from autoft.recipe import Recipe
-from autoft.record import ModelCard
-from autoft.streams import stream, stream_seed
-from autoft.training.evaluate import as_inputs
-from autoft.training.forward import Inputs
+from autoft.streams import stream_seed
+from autoft.training.source import Moment, Rows, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One training step's share of the data."""
 
-    inputs: Inputs
+    inputs: Rows
+    """Of the stage's source: what `Source.hidden` takes."""
     targets: Tensor
     """As the task has them, or as a distribution where they are mixed."""
     forward_seed: int
@@ -36,10 +34,9 @@ class Batch:
 class Feed:
     """The batches of any epoch of any stage, a function of recipe and data alone."""
 
-    def __init__(self, recipe: Recipe, data: DataHandle, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, data: DataHandle, device: torch.device) -> None:
         self._recipe = recipe
         self._data = data
-        self._card = card
         self._device = device
 
     def order(self, stage: str, epoch: int) -> list[Array]:
@@ -48,21 +45,12 @@ class Feed:
         seed = self._recipe.seed
         return epoch_batches(train, targets, self._recipe.data, seed=seed, stage=stage, epoch=epoch)
 
-    def batches(self, stage: str, epoch: int, *, start: int) -> Generator[Batch, None, None]:
+    def batches(self, source: Source, stage: str, epoch: int, *, start: int) -> Generator[Batch, None, None]:
         """The batches of an epoch from number ``start`` on, the next one being read meanwhile."""
-        order = self.order(stage, epoch)[start:]
-        for offset, (indices, fields) in enumerate(read_ahead(order, lambda part: (part, self._data.read(part)))):
-            yield self._batch(indices, fields, stage, epoch, start + offset)
-
-    def _batch(self, indices: Array, fields: Inputs, stage: str, epoch: int, step: int) -> Batch:
-        seed, optimisation = self._recipe.seed, self._recipe.optimisation
-        moved = {name: field.to(self._device) for name, field in fields.items()}
-        if self._data.spec.image:
-            rng = stream(seed, "augment", stage, epoch, step)
-            moved = {name: augment(field, self._recipe.data.augment, rng) for name, field in moved.items()}
-        inputs = as_inputs(moved, self._data, self._card)
-        targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
-        if optimisation.mixup > 0:
-            rng = stream(seed, "mixup", stage, epoch, step)
-            inputs, targets = mixup(inputs, self._data.task.distribution(targets), optimisation.mixup, rng)
-        return Batch(inputs, targets, stream_seed(seed, "forward", stage, epoch, step))
+        order = self.order(stage, epoch)
+        steps = [(Moment(stage, epoch, step), order[step]) for step in range(start, len(order))]
+        for moment, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[1], part[0]))):
+            targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
+            inputs, targets = source.inputs(found, targets, moment)
+            seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step)
+            yield Batch(inputs, targets, seed)

@@ -1,18 +1,15 @@
 """The forward pass in two parts: the prefix that no stage has trained so far, and the tail that trains."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from autoft.model import LoadedModel, model_input
+from autoft.model import LoadedModel, in_micro_batches, model_input, precision
 
 Inputs: TypeAlias = Mapping[str, Tensor]
-
-MICRO_BATCH = 32
-"""Rows of every prefix and evaluation pass: other batch sizes change bits (engine.md section 3)."""
 
 
 class Forward:
@@ -31,8 +28,8 @@ class Forward:
         self.boundary = boundary
         self.device = next(loaded.module.parameters()).device
         """Where the model was when this was made, and where inputs must be."""
+        self.mixed = mixed_precision
         self._loaded = loaded
-        self._mixed = mixed_precision
 
     @torch.no_grad()
     def prefix(self, inputs: Inputs) -> Tensor | Inputs:
@@ -40,7 +37,7 @@ class Forward:
         if self.boundary == 0:
             return inputs
         with self._precision():
-            return _in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
+            return in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
 
     def tail(self, hidden: Tensor | Inputs) -> Tensor:
         """The outputs (B, num_outputs) from the activation at the boundary."""
@@ -53,30 +50,15 @@ class Forward:
     @torch.no_grad()
     def outputs(self, inputs: Inputs) -> Tensor:
         """The outputs (B, num_outputs), float32, of a model in eval mode, all of it in micro-batches."""
-        return _in_micro_batches(lambda part: self.tail(self.prefix(part)).float(), inputs)
+        return in_micro_batches(lambda part: self.tail(self.prefix(part)).float(), inputs)
+
+    @torch.no_grad()
+    def outputs_from(self, hidden: Tensor) -> Tensor:
+        """As `outputs`, from the activation at the boundary."""
+        return in_micro_batches(lambda part: self.tail(part["hidden"]).float(), {"hidden": hidden})
 
     def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()
-
-
-def _in_micro_batches(run: Callable[[Inputs], Tensor], inputs: Inputs) -> Tensor:
-    size = len(next(iter(inputs.values())))
-    parts = [run(part)[: min(MICRO_BATCH, size - start)] for start, part in _micro_batches(inputs, size)]
-    return torch.cat(parts)
-
-
-def _micro_batches(inputs: Inputs, size: int) -> Iterator[tuple[int, Inputs]]:
-    """Parts of exactly `MICRO_BATCH` rows; the last one is filled up by repeating its last row."""
-    for start in range(0, size, MICRO_BATCH):
-        part = {name: field[start : start + MICRO_BATCH] for name, field in inputs.items()}
-        missing = start + MICRO_BATCH - size
-        if missing > 0:
-            part = {name: _filled(field, missing) for name, field in part.items()}
-        yield start, part
-
-
-def _filled(rows: Tensor, missing: int) -> Tensor:
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+        return precision(self.device, mixed=self.mixed)
 
 
 @contextmanager

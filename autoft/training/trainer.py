@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoft.cache import ActivationCache, Need, Prepared
 from autoft.data import DataHandle
 from autoft.data.metrics import Array
 from autoft.errors import ConfigError, ModelError, RunError
-from autoft.model import FreezeGuard, FreezePlan, LoadedModel, plan_stage, state_digest
+from autoft.model import FreezeGuard, FreezePlan, LoadedModel, padded, plan_stage, state_digest
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
@@ -24,8 +25,11 @@ from autoft.training.forward import Forward, seeded
 from autoft.training.lengths import as_run, length_in_steps
 from autoft.training.result import TrialResult
 from autoft.training.snapshot import Snapshot, put_back
+from autoft.training.source import Cached, Pixels, Source, can_train_from_cache
 from autoft.training.stage import StageRun
 from autoft.training.weights import load_weights
+
+_NONE = Prepared()
 
 
 def never() -> bool:
@@ -43,6 +47,8 @@ class StagedTrainer:
         objective: which metric decides what is kept.
         device: where to train.
         should_stop: asked before every training step.
+        cache: where activations of frozen prefixes are kept; without one they are computed in every epoch. On the
+            CPU it changes no bit of the result.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -57,6 +63,7 @@ class StagedTrainer:
         *,
         device: str | torch.device = "cpu",
         should_stop: Callable[[], bool] = never,
+        cache: ActivationCache | None = None,
     ) -> None:
         _check_settings(recipe, data)
         self.recipe = recipe
@@ -66,13 +73,17 @@ class StagedTrainer:
         _check_base(loaded)
         loaded.module.to(self._device)
         self._plans = [plan_stage(stage, loaded) for stage in recipe.stages]
-        self._feed = Feed(recipe, data, loaded.card, self._device)
+        self._mixed = self._device.type == "cuda" and recipe.optimisation.amp == "auto"
+        self._feed = Feed(recipe, data, self._device)
         first = self._feed.order(recipe.stages[0].name, 0)
         self.steps_per_epoch = len(first)
         self._watch = _watch(data, first)
         self._class_weights = _class_weights(recipe, data, self._device)
         self._batches: Generator[Batch, None, None] | None = None
-        self._loss_sum, self._loss_count, self._compute_s = 0.0, 0, 0.0
+        self._kept = (
+            cache.prepare(loaded, self._needs(), mixed=self._mixed, should_stop=should_stop) if cache else _NONE
+        )
+        self._loss_sum, self._loss_count, self._compute_s, self._saved_s = 0.0, 0, self._kept.seconds, 0.0
         self._best: Snapshot | None = None
         self._finished = False
         self._run = self._open(0, {})
@@ -129,8 +140,8 @@ class StagedTrainer:
     def _open(self, index: int, carried: Mapping[str, Tensor]) -> StageRun:
         """Open a stage on the weights as they are."""
         stage, touched = self.recipe.stages[index], self._touched(index)
-        boundary = self._loaded.chain.prefix_length(touched)
-        mixed = self._device.type == "cuda" and self.recipe.optimisation.amp == "auto"
+        forward = Forward(self._loaded, self._boundary(index), mixed_precision=self._mixed)
+        self._train_source, self._val_source = self._sources(forward)
         self._watch.new_stage()
         return StageRun(
             stage,
@@ -140,7 +151,7 @@ class StagedTrainer:
             loaded=self._loaded,
             optimisation=self.recipe.optimisation,
             length=length_in_steps(stage, self.steps_per_epoch),
-            forward=Forward(self._loaded, boundary, mixed_precision=mixed),
+            forward=forward,
             carried=carried,
         )
 
@@ -148,11 +159,37 @@ class StagedTrainer:
         """The groups that stages up to ``index`` train: all others are the base's."""
         return frozenset().union(*(plan.trainable for plan in self._plans[: index + 1]))
 
+    def _boundary(self, index: int) -> int:
+        """How many leading groups no stage up to ``index`` trains."""
+        return self._loaded.chain.prefix_length(self._touched(index))
+
+    def _needs(self) -> list[Need]:
+        """What the stages will read at their boundaries."""
+        every = self.recipe.optimisation.eval_every_steps or self.steps_per_epoch
+        from_cache, needs = can_train_from_cache(self.recipe), []
+        for index, stage in enumerate(self.recipe.stages):
+            steps = length_in_steps(stage, self.steps_per_epoch)
+            rows = math.ceil(steps / every) * padded(len(self._data.splits.val))
+            if from_cache:
+                rows += steps * padded(self.recipe.data.batch_size)
+            flips = from_cache and self.recipe.data.augment == "flip"
+            needs.append(Need(self._boundary(index), rows / max(1, len(self._data)), flips))
+        return needs
+
+    def _sources(self, forward: Forward) -> tuple[Source, Source]:
+        """Where training and evaluation get their rows from."""
+        kept = self._kept.activations.get(forward.boundary)
+        pixels = Pixels(self.recipe, self._data, self._loaded.card, forward)
+        if kept is None:
+            return pixels, pixels
+        cached = Cached(self.recipe, kept, forward)
+        return cached if can_train_from_cache(self.recipe) else pixels, cached
+
     def _next_batch(self) -> Batch:
         epoch, step = divmod(self._run.step, self.steps_per_epoch)
         if self._batches is None or step == 0:
             self._close_batches()
-            self._batches = self._feed.batches(self._run.stage.name, epoch, start=step)
+            self._batches = self._feed.batches(self._train_source, self._run.stage.name, epoch, start=step)
         return next(self._batches)
 
     def _close_batches(self) -> None:
@@ -164,7 +201,8 @@ class StagedTrainer:
         """One optimizer step, or the sentence that tells why there was none."""
         run, task, optimisation = self._run, self._data.task, self.recipe.optimisation
         run.enter_training(batch.size)
-        hidden = run.forward.prefix(batch.inputs)
+        hidden = self._train_source.hidden(batch.inputs)
+        self._saved_s += self._train_source.saved_s(batch.size)
         with seeded(batch.forward_seed, self._device):
             outputs = run.forward.tail(hidden).float()
             losses = task.loss(
@@ -200,7 +238,8 @@ class StagedTrainer:
         run, indices = self._run, self._data.splits.val
         with run.evaluated():
             run.enter_evaluation()
-            outputs = outputs_of(run.forward, self._loaded, self._data, indices)
+            outputs = outputs_of(self._val_source, indices)
+            self._saved_s += self._val_source.saved_s(len(indices))
             metrics = self._data.task.metrics(outputs, self._data.targets[indices])
             told = self._watch.validation(metrics["loss"])
             evaluation = self._evaluation(metrics, started, diverged=told)
@@ -220,6 +259,8 @@ class StagedTrainer:
             val_loss=metrics.get("loss", math.nan),
             metrics=metrics,
             compute_s=self._compute_s + perf_counter() - started,
+            saved_s=self._saved_s,
+            reused=self._reused(),
             warming_up=run.step <= run.stage.warmup_steps or self._first_after_unfreeze(),
             diverged=diverged,
         )
@@ -231,8 +272,13 @@ class StagedTrainer:
 
     def _record(self, evaluation: Evaluation) -> Evaluation:
         self.curve = (*self.curve, evaluation)
-        self._loss_sum, self._loss_count, self._compute_s = 0.0, 0, 0.0
+        self._loss_sum, self._loss_count, self._compute_s, self._saved_s = 0.0, 0, 0.0, 0.0
         return evaluation
+
+    def _reused(self) -> str:
+        """The group after which activations were read; empty where they were computed."""
+        kept = self._kept.activations.get(self._run.forward.boundary)
+        return kept.name if kept else ""
 
     def _end_stage(self) -> None:
         """Restore the stage's best, prove the freezing laws, and open the next stage, if there is one."""
@@ -281,6 +327,7 @@ class StagedTrainer:
             "trial_best": self._best.evaluation.index if self._best else None,
             "curve": [evaluation.plain() for evaluation in self.curve],
             "since": [self._loss_sum, self._loss_count, self._compute_s],
+            "saved_s": self._saved_s,
             "watch": self._watch.state(),
         }
         write_checkpoint(folder, sections, facts)
@@ -312,6 +359,7 @@ class StagedTrainer:
         self._best = self._snapshot(facts["trial_best"], sections["trial_best"], {})
         self._finished = facts["finished"]
         self._loss_sum, self._loss_count, self._compute_s = facts["since"]
+        self._saved_s = facts.get("saved_s", 0.0)
         self._watch.load(facts["watch"])
         return True
 

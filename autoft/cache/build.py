@@ -1,0 +1,104 @@
+"""Building activations: one pass over the items for all boundaries that are missing, by one process per entry."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoft.cache.activations import FIELD
+from autoft.cache.probe import Form, walk
+from autoft.data import DataHandle
+from autoft.data.feed import read_ahead
+from autoft.data.inputs import as_inputs
+from autoft.model import MICRO_BATCH, LoadedModel, micro_batches, set_eval
+from autoft.shards import Shards, ShardStore, Writer
+
+
+class BuildStoppedError(Exception):
+    """There was no time left to finish; nothing was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one key holds."""
+
+    key: str
+    boundary: int
+    mirrored: bool
+    form: Form
+
+    def nbytes(self, items: int) -> int:
+        """Bytes of all rows."""
+        return self.form.field.row_bytes * items
+
+
+@dataclass
+class Builder:
+    """Makes entries of one model and one data set."""
+
+    loaded: LoadedModel
+    data: DataHandle
+    device: torch.device
+    mixed: bool
+    should_stop: Callable[[], bool]
+    seconds: float = 0.0
+    """That building has taken; waiting for others is not counted."""
+
+    def obtain(self, store: ShardStore, entries: Sequence[Entry]) -> dict[str, Shards]:
+        """Open the entries, in one pass those that nobody has built; the locks of all are held meanwhile.
+
+        Raises:
+            StorageError: they do not fit, or the disk refuses; nothing is left behind.
+            BuildStoppedError: ``should_stop`` said so.
+        """
+        # Everybody takes the locks in the same order, so nobody waits in a circle.
+        return self._next(store, sorted(entries, key=lambda entry: entry.key), {}, {})
+
+    def _next(
+        self, store: ShardStore, waiting: Sequence[Entry], found: dict[str, Shards], writers: dict[Entry, Writer]
+    ) -> dict[str, Shards]:
+        if not waiting:
+            if writers:
+                self._fill(writers)
+            return found
+        first, *others = waiting
+        inner: dict[str, Shards] | None = None
+
+        def build(writer: Writer) -> None:
+            nonlocal inner
+            inner = self._next(store, others, found, {**writers, first: writer})
+
+        shards = store.get_or_build(first.key, {FIELD: first.form.field}, len(self.data), build)
+        if inner is None:
+            inner = self._next(store, others, found, writers)
+        return {**inner, first.key: shards}
+
+    def _fill(self, writers: Mapping[Entry, Writer]) -> None:
+        started = perf_counter()
+        set_eval(self.loaded)
+        parts = np.split(np.arange(len(self.data)), range(MICRO_BATCH, len(self.data), MICRO_BATCH))
+        for indices, fields in read_ahead(parts, lambda part: (part, self.data.read(part))):
+            if self.should_stop():
+                raise BuildStoppedError
+            for mirrored in (False, True):
+                chosen = {entry: writer for entry, writer in writers.items() if entry.mirrored == mirrored}
+                if chosen:
+                    self._put(chosen, indices, _mirrored(fields) if mirrored else fields)
+        self.seconds += perf_counter() - started
+
+    def _put(self, writers: Mapping[Entry, Writer], indices: np.ndarray, fields: Mapping[str, Tensor]) -> None:
+        moved = {name: field.to(self.device) for name, field in fields.items()}
+        inputs = as_inputs(moved, self.data, self.loaded.card)
+        of = {entry.boundary: (entry, writer) for entry, writer in writers.items()}
+        for _, part in micro_batches(inputs, len(indices)):
+            for boundary, rows in walk(self.loaded, part, of, mixed=self.mixed):
+                entry, writer = of[boundary]
+                kept = torch.cat([rows[: len(indices)]])
+                writer.put(slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)})
+
+
+def _mirrored(fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: images.flip(2) for name, images in fields.items()}

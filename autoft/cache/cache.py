@@ -1,0 +1,223 @@
+"""The cache as a trial sees it: it names the boundaries of its stages and gets activations, or none."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autoft.cache.activations import Activations, StoredRows
+from autoft.cache.build import Builder, BuildStoppedError, Entry
+from autoft.cache.cost import Boundary, Choice, Machine, Verdict, choose, measure
+from autoft.cache.key import entry_key, group_digests, surroundings
+from autoft.cache.probe import Probe, probe
+from autoft.data import DataHandle
+from autoft.data.inputs import as_inputs
+from autoft.errors import StorageError
+from autoft.model import MICRO_BATCH, LoadedModel
+from autoft.shards import Shards, ShardStore, default_max_bytes, default_root
+
+_IN_MEMORY_BYTES = 64 * 2**20
+"""Of the smallest activations: they are read into memory whole, all others are memory-mapped."""
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """How activations are kept and shared; the same for all workers of a search."""
+
+    root: Path
+    max_bytes: int
+    always: bool = False
+    """Keep whatever fits, without asking the cost model."""
+    passes: Mapping[int, float] = field(default_factory=dict)
+    """Per boundary, how often the rows of all items will be asked for in the whole search."""
+
+
+def reuse_of(*, max_bytes: int | None = None, always: bool = False, passes: Mapping[int, float] | None = None) -> Reuse:
+    """Activations in a folder of their own beside the decoded items; default budget: half of the free space there."""
+    root = default_root() / "activations"
+    return Reuse(root, max_bytes or default_max_bytes(root), always, passes or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a stage will ask for."""
+
+    boundary: int
+    """0 where it has no frozen prefix."""
+    passes: float
+    """How often the rows of all items."""
+    mirrored: bool = False
+    """Whether mirrored items are among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the cache has for a trial."""
+
+    activations: Mapping[int, Activations] = field(default_factory=dict)
+    """By boundary."""
+    seconds: float = 0.0
+    """That building them took this process."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What has been found out about one model in its surroundings."""
+
+    probes: Mapping[int, Probe]
+    digests: tuple[str, ...]
+
+
+class ActivationCache:
+    """Activations of one data set, for any number of trials in this process.
+
+    Args:
+        reuse: where and how much.
+        data: the items.
+        notify: told in a sentence when something that would pay could not be kept.
+    """
+
+    def __init__(self, reuse: Reuse, data: DataHandle, notify: Callable[[str], None]) -> None:
+        self._reuse, self._data, self._notify = reuse, data, notify
+        self._store = ShardStore(reuse.root, reuse.max_bytes)
+        self._machine: Machine | None = None
+        self._known: dict[tuple[object, ...], _Known] = {}
+        self._rows: dict[str, StoredRows] = {}
+        self._in_memory = 0
+
+    def prepare(
+        self,
+        loaded: LoadedModel,
+        needs: Sequence[Need],
+        *,
+        mixed: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Prepared:
+        """Open what the stages need and what pays, building in one pass what is missing.
+
+        With it goes what the whole search is expected to ask for. The model must be in its base state; it is in eval
+        mode afterwards.
+        """
+        asked = {need.boundary for need in needs if need.boundary > 0}
+        if not asked or not self._data.content or loaded.chain.why_not is not None:
+            return Prepared()
+        known = self._find_out(loaded, asked | set(self._reuse.passes), mixed=mixed)
+        for boundary in sorted(asked - set(known.probes)):
+            self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor")
+        mirrored = any(need.mirrored for need in needs)
+        entries = self._entries(loaded, known, mirrored=mirrored, mixed=mixed)
+        choices = self._choose(known, entries, needs)
+        self._tell_what_is_too_large(loaded, choices, asked)
+        wanted = {index for index, choice in choices.items() if choice.verdict is Verdict.REUSE}
+        if not wanted & asked:
+            return Prepared()
+        device = next(loaded.module.parameters()).device
+        builder = Builder(loaded, self._data, device, mixed, should_stop)
+        self._open([entry for entry in entries if entry.boundary in wanted], asked, builder)
+        return Prepared(self._activations(loaded, known, entries, asked), builder.seconds)
+
+    def _find_out(self, loaded: LoadedModel, boundaries: Iterable[int], *, mixed: bool) -> _Known:
+        device = next(loaded.module.parameters()).device
+        possible = sorted({index for index in boundaries if 0 < index < len(loaded.chain)})
+        key = (loaded.digest, str(device), torch.get_num_threads(), mixed, *possible)
+        if key not in self._known:
+            few = np.arange(min(MICRO_BATCH, len(self._data)))
+            moved = {name: rows.to(device) for name, rows in self._data.read(few).items()}
+            probes = probe(loaded, as_inputs(moved, self._data, loaded.card), possible, mixed=mixed)
+            self._known[key] = _Known(probes, group_digests(loaded, max(possible)))
+        return self._known[key]
+
+    def _entries(self, loaded: LoadedModel, known: _Known, *, mirrored: bool, mixed: bool) -> list[Entry]:
+        around = surroundings(loaded.card, next(loaded.module.parameters()).device, mixed=mixed)
+        return [
+            Entry(
+                entry_key(known.digests[:boundary], found, self._data, around, mirrored=flip),
+                boundary,
+                flip,
+                found.form,
+            )
+            for boundary, found in known.probes.items()
+            for flip in ((False, True) if mirrored else (False,))
+        ]
+
+    def _choose(self, known: _Known, entries: Sequence[Entry], needs: Sequence[Need]) -> Mapping[int, Choice]:
+        if self._machine is None:
+            self._machine = measure(self._data)
+        boundaries = []
+        for index, found in known.probes.items():
+            own = [entry for entry in entries if entry.boundary == index]
+            now = sum(need.passes for need in needs if need.boundary == index)
+            boundaries.append(
+                Boundary(
+                    index,
+                    row_bytes=found.form.field.row_bytes,
+                    row_s=found.row_s,
+                    passes=max(now, self._reuse.passes.get(index, 0.0)),
+                    variants=len(own),
+                    built=all(self._lies_there(entry) for entry in own),
+                )
+            )
+        return choose(
+            boundaries,
+            self._machine,
+            items=len(self._data),
+            max_bytes=self._reuse.max_bytes,
+            always=self._reuse.always,
+        )
+
+    def _open(self, entries: Sequence[Entry], asked: set[int], builder: Builder) -> None:
+        """Open what is asked for, and build what is missing; what the disk or the budget refuses is left out, the
+        largest boundary first.
+        """
+        waiting = [entry for entry in entries if entry.key not in self._rows]
+        waiting = [entry for entry in waiting if entry.boundary in asked or not self._lies_there(entry)]
+        while any(entry.boundary in asked for entry in waiting):
+            try:
+                opened = builder.obtain(self._store, waiting)
+            except BuildStoppedError:
+                return
+            except StorageError as error:
+                largest = max(waiting, key=lambda entry: entry.nbytes(len(self._data))).boundary
+                waiting = [entry for entry in waiting if entry.boundary != largest]
+                self._refuse(builder.loaded, largest, str(error))
+            else:
+                for entry in waiting:
+                    if entry.boundary in asked:
+                        self._rows[entry.key] = self._rows_of(opened[entry.key])
+                    else:
+                        opened[entry.key].close()
+                return
+
+    def _rows_of(self, shards: Shards) -> StoredRows:
+        whole = self._in_memory + shards.nbytes <= _IN_MEMORY_BYTES
+        self._in_memory += shards.nbytes if whole else 0
+        return StoredRows(shards, whole=whole)
+
+    def _lies_there(self, entry: Entry) -> bool:
+        return entry.key in self._rows or (self._store.root / entry.key).exists()
+
+    def _activations(
+        self, loaded: LoadedModel, known: _Known, entries: Sequence[Entry], asked: set[int]
+    ) -> dict[int, Activations]:
+        found: dict[int, Activations] = {}
+        for boundary in sorted(asked & set(known.probes)):
+            rows = {entry.mirrored: self._rows.get(entry.key) for entry in entries if entry.boundary == boundary}
+            plain, mirrored = rows[False], rows.get(True)
+            if plain is None or (True in rows and mirrored is None):
+                continue
+            at = known.probes[boundary]
+            name = loaded.groups[boundary - 1].name
+            found[boundary] = Activations(boundary, name, at.form, at.row_s, plain, mirrored)
+        return found
+
+    def _tell_what_is_too_large(self, loaded: LoadedModel, choices: Mapping[int, Choice], asked: set[int]) -> None:
+        for index, choice in choices.items():
+            if index in asked and choice.verdict is Verdict.TOO_LARGE:
+                self._refuse(loaded, index, f"{choice.reason}; raise reuse.max_bytes to keep them")
+
+    def _refuse(self, loaded: LoadedModel, boundary: int, why: str) -> None:
+        self._notify(
+            f"reuse: activations after {loaded.groups[boundary - 1].name} are not kept but computed each time: {why}"
+        )

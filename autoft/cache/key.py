@@ -1,0 +1,59 @@
+"""Keys of activations: whatever changes a bit of them changes the key, and nothing else does."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from importlib.metadata import version
+
+import torch
+
+from autoft.cache.probe import Probe
+from autoft.data import DataHandle
+from autoft.model import MICRO_BATCH, LoadedModel, state_digest
+from autoft.record import ModelCard
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What activations depend on besides the prefix and the items."""
+
+    device: str
+    threads: int
+    mixed: bool
+    torch: str
+    timm: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    micro_batch: int = MICRO_BATCH
+    memory_format: str = "contiguous"
+    format: int = _FORMAT
+
+
+def surroundings(card: ModelCard, device: torch.device, *, mixed: bool) -> Surroundings:
+    """Those of this process."""
+    kind = device.type if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
+    threads = torch.get_num_threads() if device.type == "cpu" else 0
+    return Surroundings(kind, threads, mixed, torch.__version__, version("timm"), card.mean, card.std)
+
+
+def group_digests(loaded: LoadedModel, count: int) -> tuple[str, ...]:
+    """Digests of the parameters and buffers of each of the first ``count`` groups."""
+    return tuple(state_digest(loaded.module, [group]) for group in loaded.groups[:count])
+
+
+def entry_key(prefix: Sequence[str], probe: Probe, data: DataHandle, around: Surroundings, *, mirrored: bool) -> str:
+    """The key of the activations of all items at one boundary.
+
+    Args:
+        prefix: digests of the groups below the boundary; head, drop rates and classes are not among them.
+        probe: of the boundary; its bits stand for the code of the prefix and for the machine.
+        data: the items, by content, order, size and decoding; not by label or split.
+        around: everything else.
+        mirrored: whether the items are mirrored left to right.
+    """
+    form = [probe.form.shape, str(probe.form.dtype), probe.form.channels_last]
+    parts = [list(prefix), probe.digest, form, data.content, len(data), asdict(around), mirrored]
+    return f"activations-{blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()}"

@@ -1,0 +1,148 @@
+"""Where a stage's tail gets its rows from: computed from the items by the prefix, or read from a cache of activations.
+
+Both give the same bits on the CPU; which one it is decides nothing but the time it takes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from autoft.cache import Activations
+from autoft.data import DataHandle
+from autoft.data.augment import augment, draw_flips, mixup
+from autoft.data.inputs import as_inputs
+from autoft.data.metrics import Array
+from autoft.model import padded
+from autoft.recipe import Recipe
+from autoft.record import ModelCard
+from autoft.streams import stream
+from autoft.training.forward import Forward, Inputs
+
+Rows: TypeAlias = Tensor | Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A training step: what its random draws are keyed by."""
+
+    stage: str
+    epoch: int
+    step: int
+    """Within the epoch."""
+
+    def stream(self, seed: int, purpose: str) -> np.random.Generator:
+        """The generator of this step for ``purpose``."""
+        return stream(seed, purpose, self.stage, self.epoch, self.step)
+
+
+class Source(Protocol):
+    """Rows at a stage's boundary, for the items of a batch."""
+
+    def read(self, indices: Array, moment: Moment) -> Any:
+        """What `inputs` needs of a training batch; called in another thread."""
+        ...
+
+    def inputs(self, found: Any, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+        """The batch on the device, augmented and mixed, with its targets."""
+        ...
+
+    def hidden(self, inputs: Rows) -> Rows:
+        """The activation at the boundary; the model must be in its modes for training."""
+        ...
+
+    def look(self, indices: Array) -> Any:
+        """What `outputs` needs of items to be evaluated; called in another thread."""
+        ...
+
+    def outputs(self, found: Any) -> Tensor:
+        """The model's outputs (B, num_outputs), float32; it must be in eval mode."""
+        ...
+
+    def saved_s(self, size: int) -> float:
+        """Predicted seconds of computing that reading a batch of so many items saves."""
+        ...
+
+
+class Pixels:
+    """Computes the rows from the items themselves."""
+
+    def __init__(self, recipe: Recipe | None, data: DataHandle, card: ModelCard, forward: Forward) -> None:
+        self._recipe, self._data, self._card, self._forward = recipe, data, card, forward
+
+    def read(self, indices: Array, moment: Moment) -> Inputs:  # noqa: ARG002 - the draws come later
+        """Decoded items."""
+        return self._data.read(indices)
+
+    def inputs(self, found: Inputs, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+        """Augmented, normalised and mixed."""
+        assert self._recipe is not None
+        recipe, seed = self._recipe, self._recipe.seed
+        moved = self._moved(found)
+        if self._data.spec.image:
+            rng = moment.stream(seed, "augment")
+            moved = {name: augment(field, recipe.data.augment, rng) for name, field in moved.items()}
+        inputs = as_inputs(moved, self._data, self._card)
+        if recipe.optimisation.mixup > 0:
+            shares = self._data.task.distribution(targets)
+            return mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
+        return inputs, targets
+
+    def hidden(self, inputs: Rows) -> Rows:
+        """Run the prefix."""
+        assert not isinstance(inputs, Tensor)
+        return self._forward.prefix(inputs)
+
+    def look(self, indices: Array) -> Inputs:
+        """Decoded items."""
+        return self._data.read(indices)
+
+    def outputs(self, found: Inputs) -> Tensor:
+        """Run the whole model."""
+        return self._forward.outputs(as_inputs(self._moved(found), self._data, self._card))
+
+    def saved_s(self, size: int) -> float:  # noqa: ARG002 - the seam's
+        """Nothing."""
+        return 0.0
+
+    def _moved(self, fields: Inputs) -> Inputs:
+        return {name: field.to(self._forward.device) for name, field in fields.items()}
+
+
+class Cached:
+    """Reads the rows from a cache; a flip reads the row of the mirrored item."""
+
+    def __init__(self, recipe: Recipe, activations: Activations, forward: Forward) -> None:
+        self._recipe, self._activations, self._forward = recipe, activations, forward
+
+    def read(self, indices: Array, moment: Moment) -> Tensor:
+        """Rows at the boundary."""
+        if self._recipe.data.augment == "none":
+            return self._activations.read(indices)
+        return self._activations.read(indices, draw_flips(len(indices), moment.stream(self._recipe.seed, "augment")))
+
+    def inputs(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:  # noqa: ARG002
+        """The rows on the device; there is nothing left to draw."""
+        return found.to(self._forward.device), targets
+
+    def hidden(self, inputs: Rows) -> Rows:
+        """They are what the tail takes."""
+        return inputs
+
+    def look(self, indices: Array) -> Tensor:
+        """Rows at the boundary."""
+        return self._activations.read(indices)
+
+    def outputs(self, found: Tensor) -> Tensor:
+        """Run the tail."""
+        return self._forward.outputs_from(found.to(self._forward.device))
+
+    def saved_s(self, size: int) -> float:
+        """The prefix computes whole micro-batches."""
+        return padded(size) * self._activations.row_s
+
+
+def can_train_from_cache(recipe: Recipe) -> bool:
+    """Whether what enters the prefix in training is one of few images per item."""
+    return recipe.data.augment in {"none", "flip"} and recipe.optimisation.mixup == 0
