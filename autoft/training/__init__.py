@@ -6,6 +6,7 @@ from autoft.training.evaluate import evaluate
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
 from autoft.training.forward import Forward
 from autoft.training.lengths import as_run
+from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
 from autoft.training.trainer import StagedTrainer
 from autoft.training.weights import full_state, load_weights, save_model
@@ -23,6 +24,7 @@ __all__ = [
     "full_state",
     "go_on",
     "load_weights",
+    "needs_of",
     "run",
     "save_model",
     "thread_count",

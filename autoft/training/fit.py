@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import torch
 
+from autoft.cache import ActivationCache
 from autoft.data import DataHandle
 from autoft.model import LoadedModel
 from autoft.recipe import Recipe
@@ -50,7 +51,7 @@ def run(trainer: StagedTrainer, report: Report = go_on) -> TrialResult:
     return result
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the options of a run
     recipe: Recipe,
     loaded: LoadedModel,
     data: DataHandle,
@@ -59,6 +60,7 @@ def fit(
     device: str = "cpu",
     report: Report = go_on,
     test: bool = False,
+    cache: ActivationCache | None = None,
 ) -> Fit:
     """Run a recipe on a freshly loaded model, with the threads that its provenance names.
 
@@ -70,9 +72,10 @@ def fit(
         device: where to train.
         report: called with every evaluation; a decision that does not continue ends the run.
         test: whether to score the test split, if there is one.
+        cache: where activations are kept; None computes them each time.
     """
     with thread_count(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
-        trial = run(StagedTrainer(recipe, loaded, data, objective, device=device), report)
+        trial = run(StagedTrainer(recipe, loaded, data, objective, device=device, cache=cache), report)
         asked = test and len(data.splits.test) > 0
         return Fit(trial, evaluate(loaded, data, data.splits.test) if asked else None, threads)
 

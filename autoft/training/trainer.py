@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoft.cache import ActivationCache, Need, Prepared
+from autoft.cache import ActivationCache, Prepared
 from autoft.data import DataHandle
 from autoft.data.metrics import Array
 from autoft.errors import ConfigError, ModelError, RunError
-from autoft.model import FreezeGuard, FreezePlan, LoadedModel, padded, plan_stage, state_digest
+from autoft.model import FreezeGuard, FreezePlan, LoadedModel, plan_stage, state_digest
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
@@ -23,13 +23,12 @@ from autoft.training.evaluate import outputs_of
 from autoft.training.feed import Batch, Feed
 from autoft.training.forward import Forward, seeded
 from autoft.training.lengths import as_run, length_in_steps
+from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
 from autoft.training.snapshot import Snapshot, put_back
 from autoft.training.source import Cached, Pixels, Source, can_train_from_cache
 from autoft.training.stage import StageRun
 from autoft.training.weights import load_weights
-
-_NONE = Prepared()
 
 
 def never() -> bool:
@@ -80,9 +79,7 @@ class StagedTrainer:
         self._watch = _watch(data, first)
         self._class_weights = _class_weights(recipe, data, self._device)
         self._batches: Generator[Batch, None, None] | None = None
-        self._kept = (
-            cache.prepare(loaded, self._needs(), mixed=self._mixed, should_stop=should_stop) if cache else _NONE
-        )
+        self._kept = self._prepare(cache) if cache else Prepared()
         self._loss_sum, self._loss_count, self._compute_s, self._saved_s = 0.0, 0, self._kept.seconds, 0.0
         self._best: Snapshot | None = None
         self._finished = False
@@ -163,18 +160,10 @@ class StagedTrainer:
         """How many leading groups no stage up to ``index`` trains."""
         return self._loaded.chain.prefix_length(self._touched(index))
 
-    def _needs(self) -> list[Need]:
-        """What the stages will read at their boundaries."""
-        every = self.recipe.optimisation.eval_every_steps or self.steps_per_epoch
-        from_cache, needs = can_train_from_cache(self.recipe), []
-        for index, stage in enumerate(self.recipe.stages):
-            steps = length_in_steps(stage, self.steps_per_epoch)
-            rows = math.ceil(steps / every) * padded(len(self._data.splits.val))
-            if from_cache:
-                rows += steps * padded(self.recipe.data.batch_size)
-            flips = from_cache and self.recipe.data.augment == "flip"
-            needs.append(Need(self._boundary(index), rows / max(1, len(self._data)), flips))
-        return needs
+    def _prepare(self, cache: ActivationCache) -> Prepared:
+        """Open the activations that the stages will read; what is missing is built now."""
+        needs = needs_of(self.recipe, self._loaded, self._data, steps_per_epoch=self.steps_per_epoch)
+        return cache.prepare(self._loaded, needs, mixed=self._mixed, should_stop=self._should_stop)
 
     def _sources(self, forward: Forward) -> tuple[Source, Source]:
         """Where training and evaluation get their rows from."""

@@ -60,7 +60,8 @@ def conclude(
     if trained := _trained(ground, folder, winner):
         save_model(trained.module, folder.best_model)
     recipe.save(folder.best_recipe)
-    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=ground.notes)
+    notes = [*ground.notes, *conductor.notes]
+    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes)
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 

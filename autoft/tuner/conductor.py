@@ -71,6 +71,8 @@ class Conductor:
     on_trial_end: Callable[["Conductor"], None] = lambda _conductor: None
     best_value: float | None = None
     """The best value of any evaluation so far."""
+    notes: list[str] = field(default_factory=list)
+    """What workers had to say of the search as a whole, each sentence once."""
     _live: set[int] = field(default_factory=set)
     _waiting: list[int] = field(default_factory=list)
     _failure: str | None = None
@@ -112,6 +114,10 @@ class Conductor:
 
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report and say whether the trial goes on."""
+        for note in report.notes:
+            if note not in self.notes:
+                self.notes.append(note)
+                self.observer.note(note)
         if report.evaluation is not None:
             self._record(number, report.evaluation)
         record = self.ledger.trial(number)

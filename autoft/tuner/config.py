@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
+from autoft.cache import ReuseConfig
 from autoft.errors import ConfigError
 from autoft.pruning import PruneConfig
 from autoft.recipe import Config, DataConfig, ModelConfig, Optimisation, Recipe, Stage, apply_overrides, yaml
@@ -81,6 +82,7 @@ class SearchConfig(Config):
     space: dict[str, Any]
     search: SearchSection = SearchSection()
     prune: PruneConfig = PruneConfig()
+    reuse: ReuseConfig = ReuseConfig()
     resources: ResourcesSection = ResourcesSection()
     output: OutputSection = OutputSection()
 

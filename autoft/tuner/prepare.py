@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from autoft.cache import Reuse
 from autoft.data import DataHandle, open_data
 from autoft.model import LoadedModel, build_card, complete, load_model
 from autoft.recipe import Recipe
@@ -102,7 +103,14 @@ def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpac
 
 
 def worker_context(
-    ground: Ground, objective: Objective, trials: Path, *, threads: int, deadline: float | None, gpus: float
+    ground: Ground,
+    objective: Objective,
+    trials: Path,
+    *,
+    threads: int,
+    deadline: float | None,
+    gpus: float,
+    reuse: Reuse | None,
 ) -> WorkerContext:
     """What the workers of a search are given."""
     return WorkerContext(
@@ -117,6 +125,7 @@ def worker_context(
         threads=threads,
         device="cuda" if gpus else "cpu",
         deadline=deadline,
+        reuse=reuse,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoft.cache import ActivationCache, reuse_of
 from autoft.errors import UnknownNameError
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Curve, Decision, Evaluation, Objective
@@ -54,6 +55,7 @@ def fine_tune(
     metric: str | None = None,
     report: Callable[[Evaluation], Decision] | None = None,
     device: str | None = None,
+    reuse: bool = True,
 ) -> Fitted:
     """Run a recipe; on the CPU the same recipe, data and seed give the same bits.
 
@@ -64,6 +66,7 @@ def fine_tune(
         metric: what the best evaluation is chosen by; default: the recipe's, else the task's.
         report: called with every evaluation; a decision that does not continue ends the run.
         device: default: cuda where there is one.
+        reuse: whether activations of frozen layers are kept on disk where that pays; on the CPU it changes no result.
 
     Raises:
         AutoftError: as `autoft.search`, for recipe, model and data.
@@ -83,6 +86,7 @@ def fine_tune(
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         report=report or go_on,
         test=True,
+        cache=ActivationCache(reuse_of(), ground.data, notes.append) if reuse else None,
     )
     best = fitted.trial.best
     told = Provenance(

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoft.cache import Reuse
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.recipe import parse_assignment
 from autoft.record import TrialRecord
 from autoft.tuner.conclude import conclude, drop_checkpoints, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
+from autoft.tuner.forecast import reuse_in
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.prepare import (
@@ -171,6 +173,7 @@ class _OpenSearch:
     conductor: Conductor
     slots: Slots
     cpus: int
+    reuse: Reuse | None
 
     def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
@@ -182,6 +185,7 @@ class _OpenSearch:
             threads=self.cpus,
             deadline=clock.deadline,
             gpus=self.slots.gpus,
+            reuse=self.reuse,
         )
         try:
             run_on_ray(conductor, context, self.slots, folder.scratch)
@@ -227,7 +231,8 @@ def _open(
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor))
-    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker)
+    reuse = reuse_in(config, ground, space, objective)
+    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker, reuse)
 
 
 def _folder(config: SearchConfig, model: str) -> RunFolder:

@@ -9,14 +9,26 @@ import pandas as pd
 
 from autoft.record import Evaluation, Objective, TrialRecord
 
-TRIAL_COLUMNS = ("trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s")
+TRIAL_COLUMNS = (
+    "trial",
+    "state",
+    "reason",
+    "reason_text",
+    "value",
+    "stage",
+    "epochs",
+    "compute_s",
+    "saved_s",
+    "reused",
+)
 HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value")
 
 
 def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
     """One row per trial: `TRIAL_COLUMNS`, then a ``params.NAME`` column per dimension.
 
-    ``value`` is the best evaluation's, ``stage`` the last one reached, ``epochs`` all that were trained.
+    ``value`` is the best evaluation's, ``stage`` the last one reached, ``epochs`` all that were trained; ``saved_s``
+    are predicted seconds of computing that were not spent, since activations were read after the groups ``reused``.
     """
     names = list(dict.fromkeys(name for record in records for name in record.proposal.params))
     rows = [
@@ -85,6 +97,7 @@ def summarise(
         "reasons": dict(Counter(record.reason for record in records if record.reason)),
         "wall_s": round(wall_s, 3),
         "compute_s": round(sum(record.compute_s for record in records), 3),
+        "saved_s": round(sum(record.saved_s for record in records), 3),
         "notes": list(notes),
     }
 
@@ -127,6 +140,8 @@ def _trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
         "stage": record.curve[-1].stage if record.curve else None,
         "epochs": round(sum(last_of_stage.values()), 4),
         "compute_s": round(record.compute_s, 3),
+        "saved_s": round(record.saved_s, 3),
+        "reused": " ".join(record.reused),
     }
 
 

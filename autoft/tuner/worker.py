@@ -8,13 +8,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from autoft.cache import ActivationCache, Reuse
 from autoft.data import DataHandle
 from autoft.errors import StorageError
 from autoft.files import write_text
@@ -42,6 +43,8 @@ class WorkerContext:
     device: str
     deadline: float | None
     """Seconds since the epoch at which trials stop training."""
+    reuse: Reuse | None = None
+    """Where activations are kept; None computes them each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,19 @@ class Report:
     out_of_time: bool = False
     crash: str | None = None
     """Type and message of an unexpected error; the traceback is in the trial's folder."""
+    notes: tuple[str, ...] = ()
+    """Sentences that belong to the search's result."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
         evaluation = self.evaluation.plain() if self.evaluation else None
-        return {"evaluation": evaluation, "done": self.done, "out_of_time": self.out_of_time, "crash": self.crash}
+        return {
+            "evaluation": evaluation,
+            "done": self.done,
+            "out_of_time": self.out_of_time,
+            "crash": self.crash,
+            "notes": list(self.notes),
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Report":
@@ -69,6 +80,7 @@ class Report:
             done=plain["done"],
             out_of_time=plain["out_of_time"],
             crash=plain["crash"],
+            notes=tuple(plain["notes"]),
         )
 
 
@@ -83,6 +95,8 @@ class Worker:
         self._open_context = open_context
         self._context: WorkerContext | None = None
         self._base: LoadedModel | None = None
+        self._cache: ActivationCache | None = None
+        self._notes: list[str] = []
         self._trainer: StagedTrainer | None = None
         self._folder: Path | None = None
         self._failed: str | None = None
@@ -104,9 +118,11 @@ class Worker:
         if self._trainer is None or self._folder is None:
             return Report(crash=self._failed, done=True)
         try:
-            return _advance(self._trainer, self._folder)
+            report = _advance(self._trainer, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary
-            return Report(crash=self._crashed(error), done=True)
+            report = Report(crash=self._crashed(error), done=True)
+        told, self._notes[:] = tuple(self._notes), []
+        return replace(report, notes=told)
 
     def _build(self, recipe: Recipe, context: WorkerContext, folder: Path) -> StagedTrainer:
         if self._base is None:
@@ -118,6 +134,7 @@ class Worker:
                 seed=context.seed,
                 image_size=context.image_size,
             )
+            self._cache = ActivationCache(context.reuse, context.data, self._notes.append) if context.reuse else None
         trainer = StagedTrainer(
             recipe,
             self._base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
@@ -125,6 +142,7 @@ class Worker:
             context.objective,
             device=context.device,
             should_stop=lambda: context.deadline is not None and time.time() >= context.deadline,
+            cache=self._cache,
         )
         trainer.restore(folder / "checkpoint")
         return trainer

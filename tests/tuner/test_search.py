@@ -55,7 +55,19 @@ def test_the_baselines_come_first_and_are_in_the_summary(finished):
 
 def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
     written = json.loads((finished.path / "summary.json").read_text())
-    keys = {"metric", "mode", "best_value", "winner", "test", "baselines", "trials", "reasons", "wall_s", "compute_s"}
+    keys = {
+        "metric",
+        "mode",
+        "best_value",
+        "winner",
+        "test",
+        "baselines",
+        "trials",
+        "reasons",
+        "wall_s",
+        "compute_s",
+        "saved_s",
+    }
     assert keys <= set(written)
     assert sum(written["trials"].values()) == 8
     assert sum(written["reasons"].values()) == written["trials"].get("PRUNED", 0)
@@ -64,9 +76,9 @@ def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
 def test_the_tables_have_the_columns_that_scripts_rely_on(finished):
     trials = pd.read_csv(finished.path / "trials.csv")
     history = pd.read_csv(finished.path / "history.csv")
-    first = ["trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s"]
-    assert list(trials.columns)[:8] == first
-    assert all(column.startswith("params.") for column in trials.columns[8:])
+    first = ["trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s", "saved_s", "reused"]
+    assert list(trials.columns)[:10] == first
+    assert all(column.startswith("params.") for column in trials.columns[10:])
     assert list(history.columns) == ["wall_s", "trial", "stage", "epoch", "value", "best_value"]
     assert history.wall_s.is_monotonic_increasing
     assert history.best_value.is_monotonic_increasing
