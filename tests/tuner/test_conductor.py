@@ -185,3 +185,18 @@ def test_reports_survive_json():
     again = Report.from_plain(report.plain())
     assert again.done
     assert math.isnan(again.evaluation.value)
+
+
+def test_what_workers_have_to_say_of_the_search_is_told_once():
+    told = []
+    conductor = conduct(ScriptedPolicy(2))
+    conductor.observer = type("Listener", (Silent,), {"note": lambda _self, text: told.append(text)})()
+    for number in range(2):
+        conductor.next_trial()
+        conductor.hear(number, Report(evaluation=evaluation(1, 0.5), notes=("the disk is full",)))
+    assert told == conductor.notes == ["the disk is full"]
+
+
+def test_a_report_is_the_same_after_its_way_as_json():
+    report = Report(evaluation=evaluation(1, 0.5, saved_s=0.25, reused="blocks.3"), notes=("a", "b"))
+    assert Report.from_plain(report.plain()) == report

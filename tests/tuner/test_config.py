@@ -102,3 +102,24 @@ def test_an_unknown_space_names_the_nearest():
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match="must be a mapping of sections"):
         resolve_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        pytest.param([], ("auto", None), id="by itself"),
+        pytest.param(["reuse=off"], ("off", None), id="off"),
+        pytest.param(["reuse=on"], ("auto", None), id="on, where it pays"),
+        pytest.param(["reuse.activations=on", "reuse.max_bytes=1000"], ("on", 1000), id="wherever it fits"),
+    ],
+)
+def test_reuse_is_on_unless_it_is_turned_off(assignments, expected):
+    config = resolved(*assignments)
+    assert (config.reuse.activations, config.reuse.max_bytes) == expected
+    assert SearchConfig.parse(config.full(), where="again") == config
+
+
+@pytest.mark.parametrize("text", ["reuse=sometimes", "reuse.activations=much", "reuse.max_bytes=0"])
+def test_reuse_refuses_what_it_does_not_know(text):
+    with pytest.raises(ConfigError, match="reuse"):
+        resolved(text)

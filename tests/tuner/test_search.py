@@ -150,6 +150,28 @@ def test_the_same_seed_gives_the_same_search(tmp_path):
     pd.testing.assert_frame_equal(one[params], other[params])
 
 
+def test_reuse_changes_no_result_and_is_seen(tmp_path):
+    """The network is far too small for it to pay, so it is asked for."""
+    columns = ["trial", "state", "reason", "value", "stage", "epochs"]
+    serial = {"resources.max_concurrent_trials": 1}
+    off = search(tmp_path / "off", overrides={**serial, "reuse": "off"})
+    on = search(tmp_path / "on", overrides={**serial, "reuse.activations": "on"})
+    pd.testing.assert_frame_equal(on.trials_dataframe()[columns], off.trials_dataframe()[columns])
+    read, written = on.trials_dataframe(), off.trials_dataframe()
+    assert written.reused.isna().all()
+    assert (written.saved_s == off.summary["saved_s"]).all()
+    assert off.summary["saved_s"] == 0
+    assert read.reused.notna().sum() >= 2
+    assert read.saved_s.sum() > 0
+    assert [note for note in on.summary["notes"] if "reuse" in note] == []
+
+
+def test_activations_that_do_not_fit_are_told_in_the_summary(tmp_path):
+    tight = {"reuse.activations": "on", "reuse.max_bytes": 100, "resources.max_concurrent_trials": 1}
+    result = search(tmp_path, num_samples=1, overrides=tight)
+    assert any("raise reuse.max_bytes" in note for note in result.summary["notes"])
+
+
 def test_a_rate_that_is_far_too_hot_is_told_as_diverged_within_its_first_epoch(tmp_path):
     space = {"lr": {"path": "stages.tune.lr", "type": "float", "low": 1e3, "high": 1e3}}
     result = search(tmp_path, space=space, num_samples=4)
