@@ -53,6 +53,17 @@ def test_the_fingerprint_says_what_the_data_are(make_folder, open_it):
     assert len({*same, moved, changed}) == 3
 
 
+def test_the_content_says_what_the_pixels_are_whatever_the_labels_and_splits(make_folder, open_it):
+    root = make_folder({"a": 6, "b": 6})
+    whole = open_it(root).content
+    assert whole
+    assert open_it(root, seed=3, val_fraction=0.4).content == whole
+    others = {open_it(root, image_size=20).content, open_it(root, resize="crop").content}
+    (root / "b" / "005.png").rename(root / "b" / "000.png.png")
+    (root / "a" / "001.png").write_bytes((root / "a" / "002.png").read_bytes())
+    assert len({whole, *others, open_it(root).content}) == 4
+
+
 def test_a_handle_is_small_and_reads_what_the_first_one_reads(make_folder, open_it):
     data = open_it(make_folder({"a": 20, "b": 20}))
     sent = pickle.dumps(data)
