@@ -33,6 +33,8 @@ class Assignment:
 
     number: int
     recipe: Mapping[str, Any]
+    known: int = 0
+    """Evaluations that the ledger has of it: a checkpoint may have one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Conductor:
         self._live.add(number)
         record = self.ledger.trial(number)
         self.observer.trial_started(record)
-        return Assignment(number, record.proposal.recipe)
+        return Assignment(number, record.proposal.recipe, len(record.curve))
 
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report and say whether the trial goes on."""
@@ -129,12 +131,20 @@ class Conductor:
             case Decision(action=Action.STOP | Action.PAUSE):
                 self._end(number, TrialState.PRUNED, decision)
             case _ if report.out_of_time or (not report.done and self.clock.left_s <= 0):
-                self._end(number, TrialState.PRUNED, stop(BUDGET, "the time budget of the search was used up"))
+                self._end_for_budget(number)
             case _ if report.done:
                 self._end(number, TrialState.COMPLETE, Decision())
             case _:
                 return Action.CONTINUE
         return Action.STOP
+
+    def _end_for_budget(self, number: int) -> None:
+        """Prune a trial for the budget; while nothing at all has been evaluated, let it wait for a larger one."""
+        if self.best_value is None:
+            self.ledger.suspend(number)
+            self._live.discard(number)
+        else:
+            self._end(number, TrialState.PRUNED, stop(BUDGET, "the time budget of the search was used up"))
 
     def lost(self, number: int, cause: str) -> None:
         """The worker process of a trial died and could not be replaced."""

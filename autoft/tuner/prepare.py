@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from autoft.cache import Reuse
-from autoft.data import DataHandle, open_data
+from autoft.data import DataHandle, Task, open_data
 from autoft.model import LoadedModel, build_card, complete, load_model
 from autoft.recipe import Recipe
 from autoft.record import Objective
@@ -40,6 +40,18 @@ class Ground:
     def notes(self) -> tuple[str, ...]:
         """Sentences about data and weights that belong to any result."""
         return (*self.data.notes, *self.loaded.notes)
+
+
+def check_before_spending(config: SearchConfig, recipe: Recipe, space: Any) -> None:
+    """Find what is wrong with model, metric and search space of a timm model before anything is started or decoded.
+
+    Raises:
+        UnknownNameError: an unknown model or metric.
+        ConfigError: a search space that does not fit the model.
+    """
+    Task(recipe.data.task).objective(config.search.metric)
+    card = build_card(recipe.model, image_size=recipe.data.image_size)
+    build_space(config.space if space is None else space, complete(recipe, card).full(), card)
 
 
 def lay_ground(

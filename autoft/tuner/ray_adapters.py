@@ -25,9 +25,9 @@ class ConductedSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and recipe; None while there is none."""
         match self._conductor.next_trial():
-            case Assignment(number, recipe):
+            case Assignment(number, recipe, known):
                 self._numbers[trial_id] = number
-                return {"number": number, "recipe": dict(recipe)}
+                return {"number": number, "recipe": dict(recipe), "known": known}
             case Turn.WAIT:
                 return None
             case Turn.FINISHED:

@@ -72,7 +72,7 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next trial."""
-        self._worker.begin(new_config["number"], new_config["recipe"])
+        self._worker.begin(new_config["number"], new_config["recipe"], known=new_config["known"])
         return True
 
     def step(self) -> dict[str, Any]:

@@ -48,6 +48,12 @@ class RunFolder:
         """The folder of one trial."""
         return self.trials / f"{number:04d}"
 
+    def clear_trials_from(self, number: int) -> None:
+        """Take away what trials of another study left in the folders of trials that are to come."""
+        for path in self.trials.glob("*"):
+            if path.name.isdigit() and int(path.name) >= number:
+                shutil.rmtree(path, ignore_errors=True)
+
     def read_config(self) -> SearchConfig:
         """The search as it was resolved when the run began.
 

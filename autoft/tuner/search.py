@@ -21,6 +21,7 @@ from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.prepare import (
     Ground,
     build_policy,
+    check_before_spending,
     closing_seconds,
     lay_ground,
     search_space,
@@ -154,15 +155,17 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
         gpus=config.resources.gpus_per_worker,
         at_most=config.resources.max_concurrent_trials,
     )
-    with folder.locked(), ray_session(slots) as ray:
-        ground = lay_ground(
-            base, source, module=own_module(given.model), max_bytes=config.data.max_bytes, notify=observer.note
-        )
-        for note in ground.notes:
-            observer.note(note)
-        opened = _open(config, given, ground, folder, slots, observer, started_at)
-        ray.ready()
-        return opened.run(folder)
+    module = own_module(given.model)
+    with folder.locked():
+        if module is None:
+            check_before_spending(config, base, given.space)
+        with ray_session(slots) as ray:
+            ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
+            for note in ground.notes:
+                observer.note(note)
+            opened = _open(config, given, ground, folder, slots, observer, started_at)
+            ray.ready()
+            return opened.run(folder)
 
 
 @dataclass
@@ -218,6 +221,7 @@ def _open(
     if folder.exists:
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
     ledger = open_ledger(folder, objective, config.search.storage)
+    folder.clear_trials_from(len(ledger.trials()))
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     conductor = Conductor(

@@ -98,18 +98,24 @@ class Worker:
         self._cache: ActivationCache | None = None
         self._notes: list[str] = []
         self._trainer: StagedTrainer | None = None
+        self._untold: list[Evaluation] = []
         self._folder: Path | None = None
         self._failed: str | None = None
 
-    def begin(self, number: int, recipe: Mapping[str, Any]) -> None:
-        """Take up a trial: from its checkpoint if it has one, else from the pretrained weights."""
-        self._trainer, self._failed = None, None
+    def begin(self, number: int, recipe: Mapping[str, Any], *, known: int = 0) -> None:
+        """Take up a trial: from its checkpoint if it has one, else from the pretrained weights.
+
+        Evaluations of the checkpoint beyond the ``known`` first ones are told again: a driver that was killed may
+        not have heard of them.
+        """
+        self._trainer, self._untold, self._failed = None, [], None
         try:
             context = self._context = self._context or self._open_context()
             torch.set_num_threads(context.threads)
             self._folder = context.trials / f"{number:04d}"
             write_text(self._folder / "worker_pid", f"{os.getpid()}\n")
             self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"), context, self._folder)
+            self._untold = list(self._trainer.curve[known:])
         except Exception as error:  # noqa: BLE001 - the trial boundary
             self._failed = self._crashed(error)
 
@@ -117,6 +123,9 @@ class Worker:
         """Train to the next evaluation and save the trial's state."""
         if self._trainer is None or self._folder is None:
             return Report(crash=self._failed, done=True)
+        if self._untold:
+            evaluation = self._untold.pop(0)
+            return Report(evaluation=evaluation, done=self._trainer.done and not self._untold)
         try:
             report = _advance(self._trainer, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary

@@ -126,6 +126,18 @@ def test_nothing_starts_after_the_deadline_and_running_trials_are_stopped_for_th
     assert conductor.records[0].state == TrialState.PRUNED
 
 
+def test_a_search_without_any_result_at_its_deadline_lets_its_trials_wait_for_a_larger_budget():
+    time = VirtualTime()
+    ledger = MemoryLedger(ACCURACY)
+    conductor = conduct(ScriptedPolicy(1), time=time, deadline=1060.0, ledger=ledger)
+    conductor.next_trial()
+    time.now = 1061.0
+    assert conductor.hear(0, Report(out_of_time=True, done=True)) is Action.STOP
+    assert ledger.trials()[0].state == TrialState.WAITING
+    run_to_end(conduct(ScriptedPolicy(1), ledger=ledger))
+    assert ledger.trials()[0].state == TrialState.COMPLETE
+
+
 def test_evaluations_carry_the_wall_clock_through_a_resume():
     time = VirtualTime()
     ledger = MemoryLedger(ACCURACY)

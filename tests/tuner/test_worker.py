@@ -1,0 +1,111 @@
+"""A worker in this process: checkpoints, crashes, and what a killed driver did not hear."""
+
+import pytest
+import torch
+from tiny import TinyNet, tiny_data
+
+from autoft.recipe import Recipe
+from autoft.record import Objective
+from autoft.tuner.prepare import lay_ground, worker_context
+from autoft.tuner.worker import Worker
+
+RECIPE = {
+    "model": "tiny.TinyNet",
+    "data": {"test_fraction": 0.0},
+    "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 2, "unfreeze": 1, "lr": 1e-3}],
+}
+
+
+@pytest.fixture
+def ground():
+    torch.manual_seed(0)
+    return lay_ground(Recipe.parse(RECIPE, where="test"), tiny_data(), module=TinyNet(), notify=lambda _text: None)
+
+
+def a_worker(ground, folder):
+    context = worker_context(
+        ground, Objective("accuracy", "max"), folder, threads=1, deadline=None, gpus=0.0, reuse=None
+    )
+    return Worker(lambda: context)
+
+
+def reports(worker):
+    found = []
+    while not found or not found[-1].done:
+        found.append(worker.step())
+    return [report.evaluation for report in found]
+
+
+def plain(evaluations):
+    return [{**each.plain(), "compute_s": 0} for each in evaluations]
+
+
+def test_a_worker_reports_every_evaluation_and_then_is_done(ground, tmp_path):
+    worker = a_worker(ground, tmp_path)
+    worker.begin(0, ground.recipe.full())
+    assert [each.index for each in reports(worker)] == [1, 2, 3]
+
+
+def test_a_worker_serves_trial_after_trial_and_each_starts_from_the_base(ground, tmp_path):
+    worker = a_worker(ground, tmp_path)
+    worker.begin(0, ground.recipe.full())
+    first = reports(worker)
+    worker.begin(1, ground.recipe.override({"stages.tune.lr": 1e-2}).full())
+    reports(worker)
+    worker.begin(2, ground.recipe.full())
+    assert plain(reports(worker)) == plain(first)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_trial_goes_on_from_its_checkpoint_as_if_never_stopped(ground, tmp_path, steps):
+    whole = a_worker(ground, tmp_path / "whole")
+    whole.begin(0, ground.recipe.full())
+    expected = reports(whole)
+
+    first = a_worker(ground, tmp_path / "parts")
+    first.begin(0, ground.recipe.full())
+    before = [first.step().evaluation for _ in range(steps)]
+    second = a_worker(ground, tmp_path / "parts")
+    second.begin(0, ground.recipe.full(), known=steps)
+    assert plain([*before, *reports(second)]) == plain(expected)
+
+
+def test_an_evaluation_that_the_ledger_missed_is_told_again_and_not_trained_again(ground, tmp_path):
+    first = a_worker(ground, tmp_path)
+    first.begin(0, ground.recipe.full())
+    missed = [first.step().evaluation for _ in range(2)][1]
+    second = a_worker(ground, tmp_path)
+    second.begin(0, ground.recipe.full(), known=1)
+    told = reports(second)
+    assert [each.index for each in told] == [2, 3]
+    assert told[0] == missed
+
+
+def test_a_finished_checkpoint_whose_last_word_was_missed_is_done_with_it(ground, tmp_path):
+    first = a_worker(ground, tmp_path)
+    first.begin(0, ground.recipe.full())
+    last = reports(first)[-1]
+    second = a_worker(ground, tmp_path)
+    second.begin(0, ground.recipe.full(), known=2)
+    report = second.step()
+    assert (report.evaluation, report.done) == (last, True)
+
+
+def test_a_crash_is_told_and_the_worker_goes_on_with_the_next_trial(ground, tmp_path):
+    worker = a_worker(ground, tmp_path)
+    worker.begin(0, {**ground.recipe.full(), "stages": []})
+    report = worker.step()
+    assert report.done
+    assert report.crash.startswith("ConfigError: trial 0: stages")
+    assert "ConfigError" in (tmp_path / "0000" / "error.txt").read_text()
+    worker.begin(1, ground.recipe.full())
+    assert len(reports(worker)) == 3
+
+
+def test_a_context_that_cannot_be_opened_is_told_as_a_crash():
+    def broken():
+        raise ModuleNotFoundError("No module named 'mine'")
+
+    worker = Worker(broken)
+    worker.begin(0, {})
+    assert worker.step().crash == "ModuleNotFoundError: No module named 'mine'"
