@@ -74,6 +74,10 @@ class SearchFailedError(AutoftError, RuntimeError):
     """The search ended without a result, or the same crash came too often."""
 
 
+class DivergedError(AutoftError, ArithmeticError):
+    """A fine-tune diverged before any evaluation gave a number."""
+
+
 class SearchInterruptedError(AutoftError, RuntimeError):
     """The search was interrupted by the user; the run folder can be resumed."""
 

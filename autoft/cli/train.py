@@ -33,7 +33,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune by a recipe. On the CPU a search's best recipe gives its validation value again, exactly."""
-    from autoft.cli.output import reserved_stdout, say, warn
+    from autoft.cli.output import note, reserved_stdout, say, warn
     from autoft.files import write_text
     from autoft.recipe import Recipe
     from autoft.tuner.replay import fine_tune
@@ -45,6 +45,8 @@ def train(
     with reserved_stdout() if as_json else nullcontext():
         fitted = fine_tune(chosen, data, report=_reporter(quiet))
     for text in fitted.notes:
+        note(text)
+    for text in fitted.warnings:
         warn(text)
     result = to_json(result_of(fitted))
     if out:

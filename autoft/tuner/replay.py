@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from autoft.cache import ActivationCache, reuse_of
-from autoft.errors import UnknownNameError
+from autoft.errors import DivergedError, UnknownNameError
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Curve, Decision, Evaluation, Objective
-from autoft.training import fit, go_on, save_model
+from autoft.training import TrialResult, fit, go_on, save_model
 from autoft.tuner.conclude import versions
 from autoft.tuner.inputs import Data, Model, model_name, own_module
 from autoft.tuner.prepare import lay_ground
@@ -40,6 +40,9 @@ class Fitted:
     reproduced: bool | None
     """Whether the value equals the one in the recipe's provenance exactly; None without one to compare with."""
     notes: tuple[str, ...]
+    """Sentences about data and weights."""
+    warnings: tuple[str, ...]
+    """What the caller may not expect: other data than the recipe's, a stage that diverged."""
 
     def save(self, folder: str | Path) -> None:
         """Write the recipe and the weights (safetensors) into a folder."""
@@ -69,14 +72,16 @@ def fine_tune(
         reuse: whether activations of frozen layers are kept on disk where that pays; on the CPU it changes no result.
 
     Raises:
+        DivergedError: the training diverged before any evaluation gave a number.
         AutoftError: as `autoft.search`, for recipe, model and data.
     """
     _check_module(recipe, model)
     provenance = recipe.provenance
     ground = lay_ground(recipe, data, module=own_module(model), notify=_say_nothing)
     notes = list(ground.notes)
+    warnings = []
     if provenance and provenance.data_fingerprint != ground.data.fingerprint:
-        notes.append("these are not the data that the recipe was found on: its value will not be reproduced")
+        warnings.append("these are not the data that the recipe was found on: its value will not be reproduced")
     objective = ground.data.task.objective(metric or (provenance.metric if provenance else None))
     fitted = fit(
         ground.recipe,
@@ -89,6 +94,10 @@ def fine_tune(
         cache=ActivationCache(reuse_of(), ground.data, notes.append) if reuse else None,
     )
     best = fitted.trial.best
+    if fitted.trial.diverged:
+        warnings.append(_divergence(fitted.trial))
+    if not fitted.trial.weights:
+        raise DivergedError(f"{warnings[-1]}; lower its rates")
     told = Provenance(
         search=provenance.search if provenance else None,
         trial=provenance.trial if provenance else None,
@@ -110,7 +119,14 @@ def fine_tune(
         curve=fitted.trial.curve,
         reproduced=best.value == provenance.value if comparable and provenance else None,
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
+
+
+def _divergence(trial: TrialResult) -> str:
+    last = trial.curve[-1]
+    kept = f"; the weights of stage {trial.best.stage} are kept" if trial.weights else ""
+    return f"stage {last.stage} diverged: {last.diverged}{kept}"
 
 
 def _say_nothing(_text: str) -> None:

@@ -1,0 +1,65 @@
+"""A recipe on its own: fine_tune."""
+
+import pytest
+import torch
+from tiny import TinyNet, tiny_data
+
+import autoft
+from autoft.errors import DivergedError, UnknownNameError
+
+HEAD, TUNE = {"name": "head", "epochs": 1}, {"name": "tune", "epochs": 2, "unfreeze": 1, "lr": 1e-3}
+
+
+def fitted(*stages, **more):
+    torch.manual_seed(0)
+    recipe = autoft.Recipe.parse({"model": "tiny.TinyNet", "stages": list(stages)}, where="test")
+    return autoft.fine_tune(recipe, more.pop("data", tiny_data(test=24)), model=more.pop("model", TinyNet()), **more)
+
+
+def test_a_recipe_runs_to_a_model_with_metrics_and_a_recipe_that_repeats_it(tmp_path):
+    one = fitted(HEAD, TUNE)
+    one.save(tmp_path)
+    again = fitted(HEAD, TUNE)
+    assert again.value == one.value
+    assert not one.module.training
+    assert {"accuracy", "log_loss"} <= set(one.metrics)
+    torch.manual_seed(0)
+    replayed = autoft.fine_tune(autoft.Recipe.load(tmp_path / "recipe.yaml"), tiny_data(test=24), model=TinyNet())
+    assert replayed.reproduced is True
+
+
+def test_other_data_are_told():
+    recipe = fitted(HEAD).recipe
+    torch.manual_seed(0)
+    other = autoft.fine_tune(recipe, tiny_data(test=24, seed=5), model=TinyNet())
+    assert any("not the data that the recipe was found on" in text for text in other.warnings)
+
+
+def test_a_stage_that_diverges_is_told_and_the_stage_before_it_is_kept():
+    result = fitted(HEAD, {**TUNE, "lr": 1e3, "head_lr": 1e3})
+    assert any(text.startswith("stage tune diverged") for text in result.warnings)
+    assert result.recipe.stages[-1].name == "head"
+
+
+def test_a_training_that_diverges_at_once_is_an_error_that_names_the_stage():
+    nan = tiny_data(test=24)
+    for part in nan:
+        part.tensors[0][:] *= 1e30
+    with pytest.raises(DivergedError, match=r"stage head diverged: .*; lower its rates"):
+        fitted({**HEAD, "head_lr": 1e3}, data=nan)
+
+
+def test_a_decision_to_stop_ends_the_run():
+    seen = []
+
+    def report(evaluation):
+        seen.append(evaluation)
+        return autoft.Decision(action=2, rule="enough", text="it is enough")
+
+    fitted(HEAD, TUNE, report=report)
+    assert len(seen) == 1
+
+
+def test_another_model_than_the_recipes_is_refused():
+    with pytest.raises(UnknownNameError, match="the recipe was found for"):
+        fitted(HEAD, model=torch.nn.Linear(8, 3))
