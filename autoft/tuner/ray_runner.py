@@ -51,7 +51,7 @@ class RaySession:
         self._slots = slots
         self._mine = not ray.is_initialized()
         self._error: Exception | None = None
-        self._up, self._over = threading.Event(), threading.Event()
+        self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         logging.getLogger("ray").setLevel(logging.ERROR)
         os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
@@ -73,14 +73,15 @@ class RaySession:
     def close(self) -> None:
         """Stop Ray, unless it was running before."""
         if self._mine:
-            self._over.set()
+            self._unwanted.set()
             self._up.wait()
             ray.shutdown()
+            self._over.set()
             self._thread.join()
 
     def _live(self) -> None:
         """Start Ray and stay: the kernel ends Ray's processes with the thread that started them."""
-        if self._over.wait(_HEAD_START_S):
+        if self._unwanted.wait(_HEAD_START_S):
             self._up.set()
             return
         try:
