@@ -31,8 +31,8 @@ _QUIET = {
 }
 _OBJECT_STORE_BYTES = 200 * 2**20
 _WORKER_RESTARTS = 2
-_HEAD_START_S = 1.0
-"""Bad input is mostly found within this time; then Ray is not started at all."""
+_HEAD_START_S = 0.2
+"""Data that are not there are found within this time; then Ray is not started at all."""
 
 
 @dataclass(frozen=True, slots=True)
