@@ -51,7 +51,8 @@ def test_a_killed_driver_loses_no_finished_trial_and_at_most_one_evaluation_per_
     for number in set(states_before) - set(ended):
         seen = [before[trial, index] for trial, index in sorted(before) if trial == number]
         kept = history[history.trial == number].wall_s.to_list()
-        assert kept[: len(seen) - 1] == seen[:-1], "more than the last evaluation was redone"
+        surely = seen[:-1]
+        assert kept[: len(surely)] == surely, "more than the last evaluation was redone"
         assert len(kept) >= len(seen)
 
 
