@@ -32,6 +32,8 @@ class Reuse:
     """Keep whatever fits, without asking the cost model."""
     passes: Mapping[int, float] = field(default_factory=dict)
     """Per boundary, how often the rows of all items will be asked for in the whole search."""
+    chosen: frozenset[int] | None = None
+    """The boundaries that the search's plan keeps; None: each is decided where it is asked for."""
 
 
 def reuse_of(*, max_bytes: int | None = None, always: bool = False, passes: Mapping[int, float] | None = None) -> Reuse:

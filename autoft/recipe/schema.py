@@ -42,6 +42,8 @@ class DataConfig(Config):
     resize: Literal["squash", "crop"] = "squash"
     batch_size: PositiveInt = 32
     augment: Literal["none", "flip", "light", "strong"] = "none"
+    views: Literal["fresh"] | PositiveInt = "fresh"
+    """Whether each epoch augments anew, or each item has so many augmented views, of which each epoch draws one."""
     class_weights: Literal["none", "balanced"] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
@@ -71,6 +73,10 @@ class Stage(Config):
     """Rate of the head; default: the model family's."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Rate of a group = lr * layer_decay ** (distance from the top backbone group)."""
+    weight_decay: NonNegativeFloat | None = None
+    """Default: `Optimisation.weight_decay`."""
+    drop_rate: Rate | None = None
+    """Dropout before the head in a stage that trains nothing else; default: `ModelConfig.drop_rate`."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     schedule_steps: PositiveInt | None = None
     """Optimizer steps over which the schedule falls to zero; default: the stage's length."""
@@ -98,6 +104,11 @@ class Stage(Config):
             raise ConfigError(
                 f"stage {self.name!r}: schedule_steps has no effect with schedule: constant; leave it out"
             )
+        if self.drop_rate is not None and not self.head_only:
+            raise ConfigError(
+                f"stage {self.name!r}: drop_rate is for stages that train the head alone (unfreeze: 0), "
+                f"got unfreeze: {self.unfreeze}; set model.drop_rate"
+            )
         return self
 
     @property
@@ -124,6 +135,12 @@ class Optimisation(Config):
     label_smoothing: Rate = 0.0
     mixup: NonNegativeFloat = 0.0
     """Alpha of the Beta distribution; 0 is off."""
+    mixup_at: Literal["input", "boundary"] = "input"
+    """Whether the pixels are mixed, or the activations after the frozen prefix."""
+    boundary_dtype: Literal["exact", "float16"] = "exact"
+    """Whether activations after the frozen prefix keep their type, or are rounded to half precision."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Layout of images and convolution weights; auto: the faster one by measurement, written into the recipe."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an average of the weights, which is then what is evaluated and kept."""
     amp: Literal["auto", "off"] = "auto"

@@ -9,7 +9,7 @@ from autoft.recipe import look_up
 _ROOTS = ("model", "data", "stages", "optimisation")
 _SEARCHABLE: Mapping[str, tuple[str, ...]] = {
     "model": ("drop_rate", "drop_path_rate"),
-    "data": ("batch_size", "augment", "class_weights", "sampler"),
+    "data": ("batch_size", "augment", "views", "class_weights", "sampler"),
 }
 _SETTLED: Mapping[str, tuple[str, ...]] = {
     "model": ("name", "weights", "groups"),

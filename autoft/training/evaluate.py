@@ -12,10 +12,10 @@ from autoft.training.forward import Forward
 from autoft.training.source import Pixels, Source
 
 
-def outputs_of(source: Source, indices: Array) -> Tensor:
+def outputs_of(source: Source, forward: Forward, indices: Array) -> Tensor:
     """The raw outputs (len(indices), num_outputs), float32 on the CPU; the model must be in eval mode."""
     parts = np.split(indices, range(MICRO_BATCH, len(indices), MICRO_BATCH))
-    return torch.cat([source.outputs(found).cpu() for found in read_ahead(parts, source.look)])
+    return torch.cat([forward.outputs(source.hidden(found)).cpu() for found in read_ahead(parts, source.look)])
 
 
 def evaluate(
@@ -34,5 +34,6 @@ def evaluate(
     if device is not None:
         loaded.module.to(device)
     set_eval(loaded)
-    outputs = outputs_of(Pixels(None, data, loaded.card, Forward(loaded, 0)), indices)
+    forward = Forward(loaded, 0)
+    outputs = outputs_of(Pixels(None, data, loaded.card, forward), forward, indices)
     return data.task.metrics(outputs, data.targets[indices])

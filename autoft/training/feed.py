@@ -1,7 +1,8 @@
-"""What a training step gets: a batch, read, augmented, normalised and mixed, all as the recipe says."""
+"""The batches of an epoch: which items, read ahead of the training."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,17 +12,18 @@ from autoft.data.feed import epoch_batches, read_ahead
 from autoft.data.metrics import Array
 from autoft.recipe import Recipe
 from autoft.streams import stream_seed
-from autoft.training.source import Moment, Rows, Source
+from autoft.training.source import Moment, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One training step's share of the data."""
 
-    inputs: Rows
-    """Of the stage's source: what `Source.hidden` takes."""
+    moment: Moment
+    found: Any
+    """What `Source.read` gave: what `Source.rows` takes."""
     targets: Tensor
-    """As the task has them, or as a distribution where they are mixed."""
+    """As the task has them, on the device."""
     forward_seed: int
     """Of dropout and drop path in this step."""
 
@@ -51,6 +53,5 @@ class Feed:
         steps = [(Moment(stage, epoch, step), order[step]) for step in range(start, len(order))]
         for moment, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[1], part[0]))):
             targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
-            inputs, targets = source.inputs(found, targets, moment)
             seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step)
-            yield Batch(inputs, targets, seed)
+            yield Batch(moment, found, targets, seed)

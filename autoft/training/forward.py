@@ -48,14 +48,14 @@ class Forward:
         return outputs
 
     @torch.no_grad()
-    def outputs(self, inputs: Inputs) -> Tensor:
-        """The outputs (B, num_outputs), float32, of a model in eval mode, all of it in micro-batches."""
-        return in_micro_batches(lambda part: self.tail(self.prefix(part)).float(), inputs)
+    def outputs(self, hidden: Tensor | Inputs) -> Tensor:
+        """The outputs (B, num_outputs), float32, of a model in eval mode, from the activation at the boundary.
 
-    @torch.no_grad()
-    def outputs_from(self, hidden: Tensor) -> Tensor:
-        """As `outputs`, from the activation at the boundary."""
-        return in_micro_batches(lambda part: self.tail(part["hidden"]).float(), {"hidden": hidden})
+        The tail runs in micro-batches as the prefix does.
+        """
+        if isinstance(hidden, Tensor):
+            return in_micro_batches(lambda part: self.tail(part["hidden"]).float(), {"hidden": hidden})
+        return in_micro_batches(lambda part: self.tail(part).float(), hidden)
 
     def _precision(self) -> AbstractContextManager[object]:
         return precision(self.device, mixed=self.mixed)

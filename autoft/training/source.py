@@ -41,23 +41,21 @@ class Source(Protocol):
     """Rows at a stage's boundary, for the items of a batch."""
 
     def read(self, indices: Array, moment: Moment) -> Any:
-        """What `inputs` needs of a training batch; called in another thread."""
+        """What `rows` needs of a training batch; called in another thread."""
         ...
 
-    def inputs(self, found: Any, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
-        """The batch on the device, augmented and mixed, with its targets."""
-        ...
-
-    def hidden(self, inputs: Rows) -> Rows:
-        """The activation at the boundary; the model must be in its modes for training."""
+    def rows(self, found: Any, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+        """The activation at the boundary, augmented and mixed, with its targets; the model must be in its modes for
+        training.
+        """
         ...
 
     def look(self, indices: Array) -> Any:
-        """What `outputs` needs of items to be evaluated; called in another thread."""
+        """What `hidden` needs of items to be evaluated; called in another thread."""
         ...
 
-    def outputs(self, found: Any) -> Tensor:
-        """The model's outputs (B, num_outputs), float32; it must be in eval mode."""
+    def hidden(self, found: Any) -> Rows:
+        """The activation at the boundary of items to be evaluated; the model must be in eval mode."""
         ...
 
     def saved_s(self, size: int) -> float:
@@ -75,8 +73,8 @@ class Pixels:
         """Decoded items."""
         return self._data.read(indices)
 
-    def inputs(self, found: Inputs, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
-        """Augmented, normalised and mixed."""
+    def rows(self, found: Inputs, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+        """Augmented, normalised, mixed, and run through the prefix."""
         assert self._recipe is not None
         recipe, seed = self._recipe, self._recipe.seed
         moved = self._moved(found)
@@ -86,21 +84,16 @@ class Pixels:
         inputs = as_inputs(moved, self._data, self._card)
         if recipe.optimisation.mixup > 0:
             shares = self._data.task.distribution(targets)
-            return mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
-        return inputs, targets
-
-    def hidden(self, inputs: Rows) -> Rows:
-        """Run the prefix."""
-        assert not isinstance(inputs, Tensor)
-        return self._forward.prefix(inputs)
+            inputs, targets = mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
+        return self._forward.prefix(inputs), targets
 
     def look(self, indices: Array) -> Inputs:
         """Decoded items."""
         return self._data.read(indices)
 
-    def outputs(self, found: Inputs) -> Tensor:
-        """Run the whole model."""
-        return self._forward.outputs(as_inputs(self._moved(found), self._data, self._card))
+    def hidden(self, found: Inputs) -> Rows:
+        """Run the prefix."""
+        return self._forward.prefix(as_inputs(self._moved(found), self._data, self._card))
 
     def saved_s(self, size: int) -> float:  # noqa: ARG002 - the seam's
         """Nothing."""
@@ -122,21 +115,17 @@ class Cached:
             return self._activations.read(indices)
         return self._activations.read(indices, draw_flips(len(indices), moment.stream(self._recipe.seed, "augment")))
 
-    def inputs(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:  # noqa: ARG002
+    def rows(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:  # noqa: ARG002
         """The rows on the device; there is nothing left to draw."""
         return found.to(self._forward.device), targets
-
-    def hidden(self, inputs: Rows) -> Rows:
-        """They are what the tail takes."""
-        return inputs
 
     def look(self, indices: Array) -> Tensor:
         """Rows at the boundary."""
         return self._activations.read(indices)
 
-    def outputs(self, found: Tensor) -> Tensor:
-        """Run the tail."""
-        return self._forward.outputs_from(found.to(self._forward.device))
+    def hidden(self, found: Tensor) -> Rows:
+        """The rows on the device."""
+        return found.to(self._forward.device)
 
     def saved_s(self, size: int) -> float:
         """The prefix computes whole micro-batches."""

@@ -190,17 +190,17 @@ class StagedTrainer:
         """One optimizer step, or the sentence that tells why there was none."""
         run, task, optimisation = self._run, self._data.task, self.recipe.optimisation
         run.enter_training(batch.size)
-        hidden = self._train_source.hidden(batch.inputs)
+        hidden, targets = self._train_source.rows(batch.found, batch.targets, batch.moment)
         self._saved_s += self._train_source.saved_s(batch.size)
         with seeded(batch.forward_seed, self._device):
             outputs = run.forward.tail(hidden).float()
             losses = task.loss(
                 outputs,
-                batch.targets,
+                targets,
                 label_smoothing=optimisation.label_smoothing,
                 class_weights=self._class_weights,
             )
-            plain = float(task.loss(outputs.detach(), batch.targets).mean())
+            plain = float(task.loss(outputs.detach(), targets).mean())
             self._loss_sum += plain * batch.size
             self._loss_count += batch.size
             if told := self._watch.loss(plain, warming_up=run.warming_up):
@@ -227,7 +227,7 @@ class StagedTrainer:
         run, indices = self._run, self._data.splits.val
         with run.evaluated():
             run.enter_evaluation()
-            outputs = outputs_of(self._val_source, indices)
+            outputs = outputs_of(self._val_source, run.forward, indices)
             self._saved_s += self._val_source.saved_s(len(indices))
             metrics = self._data.task.metrics(outputs, self._data.targets[indices])
             told = self._watch.validation(metrics["loss"])
