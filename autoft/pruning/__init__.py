@@ -2,14 +2,16 @@
 
 from autoft.pruning.combine import after, any_of, patient, with_consent
 from autoft.pruning.config import PruneConfig, build_rules
-from autoft.pruning.peers import best_score, ordinal, peer_scores, rank, shown
+from autoft.pruning.peers import CurveTable, Peers, best_score, ordinal, peer_scores, rank, shown
 from autoft.pruning.rules import Diverged, Dominated, Nothing, Overfit, Plateau, Rule
 
 __all__ = [
+    "CurveTable",
     "Diverged",
     "Dominated",
     "Nothing",
     "Overfit",
+    "Peers",
     "Plateau",
     "PruneConfig",
     "Rule",

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Protocol
 
-from autoft.pruning.peers import best_score, shown
+import numpy as np
+
+from autoft.pruning.peers import best_score, peer_scores, shown
 from autoft.record import CONTINUE, Curve, Decision, Objective, pause, stop
 
 
@@ -83,29 +84,36 @@ class Overfit:
 
 @dataclass(frozen=True, slots=True)
 class Dominated:
-    """Stops a trial whose best is behind the median of its peers' best at the same evaluation.
+    """Stops a trial whose best was behind the median of its peers' best at each of its last ``patience`` evaluations.
 
     The median rule of Google Vizier (Golovin et al. 2017), on best values so far. A peer that ended before counts with
     what it had reached: among the survivors alone the rule would halve them at every evaluation. Needs ``min_peers``.
+    With a patience of one it stops late starters: 2.5% of the top 1% of 8,000 recorded curves, with five none
+    (`autoft.pruning.replay`). Patience counts within a stage.
     """
 
     min_peers: int = 5
+    patience: int = 1
 
     def __call__(self, curve: Curve, peers: Sequence[Curve], objective: Objective, /) -> Decision:
         """Stop, or go on."""
         if not curve or curve[-1].warming_up:
             return CONTINUE
+        stage = curve[-1].stage
+        places = [place for place, e in enumerate(curve, start=1) if e.stage == stage and not e.warming_up]
+        if len(places) < self.patience or len(peers) < self.min_peers:
+            return CONTINUE
+        for index in places[: -self.patience - 1 : -1]:
+            scores = peer_scores(peers, index, objective, came=1)
+            if len(scores) < self.min_peers or best_score(curve, index, objective) >= float(np.median(scores)):
+                return CONTINUE
         index = len(curve)
-        scores = [best_score(peer, index, objective) for peer in peers if peer]
-        if len(scores) < self.min_peers:
-            return CONTINUE
-        own, middle = best_score(curve, index, objective), median(scores)
-        if own >= middle:
-            return CONTINUE
+        scores = peer_scores(peers, index, objective, came=1)
+        times = f" for {self.patience} evaluations" if self.patience > 1 else ""
         return stop(
             "dominated",
-            f"best {objective.metric} {shown(own, objective)} at evaluation {index} is behind "
-            f"{shown(middle, objective)}, the median of {len(scores)} peers",
+            f"best {objective.metric} {shown(best_score(curve, index, objective), objective)} at evaluation {index} is "
+            f"behind {shown(float(np.median(scores)), objective)}, the median of {len(scores)} peers{times}",
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from autoft.pruning import best_score, ordinal, rank, shown
+from autoft.pruning import best_score, ordinal, peer_scores, rank, shown
 from autoft.record import CONTINUE, Curve, Decision, Evaluation, Objective, stop
 
 
@@ -28,7 +28,7 @@ class Halving:
         if rung is None:
             return CONTINUE
         index = len(curve)
-        scores = [best_score(peer, index, objective) for peer in peers if len(peer) >= rung]
+        scores = peer_scores(peers, index, objective, came=rung)
         own = best_score(curve, index, objective)
         total = len(scores) + 1
         promoted, place = ceil(total / self.reduction_factor), rank(own, scores)

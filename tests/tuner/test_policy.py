@@ -127,21 +127,24 @@ class TestJudge:
     @pytest.mark.parametrize(
         ("trial", "rule"),
         [
-            pytest.param(record(0, *[0.1] * 2), "dominated", id="behind the median"),
+            pytest.param(record(0, *[0.1] * 2), "not_promoted", id="behind the median for two evaluations"),
+            pytest.param(record(0, *[0.1] * 5), "dominated", id="behind the median for five"),
             pytest.param(record(0, *[0.75] * 2), "not_promoted", id="before the median, but third at a rung"),
             pytest.param(record(0, *[0.85] * 2), "", id="second at a rung"),
             pytest.param(record(0, *[0.1]), "", id="within the grace period"),
-            pytest.param(record(0, *[0.75] * 9), "plateau", id="no better for long, and not at the top"),
+            pytest.param(record(0, *[0.65] * 9), "dominated", id="no better for long, and behind"),
             pytest.param(record(0, *[0.95] * 9), "", id="no better for long, but the best"),
             pytest.param(record(0, *[0.1] * 5, stage="head"), "", id="in the head stage"),
-            pytest.param(record(0, *[0.1] * 3, stage=["head", "head", "tune"]), "dominated", id="after the head stage"),
+            pytest.param(
+                record(0, *[0.1] * 3, stage=["head", "head", "tune"]), "not_promoted", id="after the head stage"
+            ),
             pytest.param(record(0, 0.5, math.nan, stage="head"), "diverged", id="diverged in the head stage"),
             pytest.param(record(0, *[0.1] * 20), "", id="at its planned end"),
             pytest.param(record(0, *[0.1] * 19, math.nan), "diverged", id="diverged at its end"),
             pytest.param(record(0, *[0.1] * 9, origin="baseline:standard"), "", id="a baseline is a reference"),
             pytest.param(record(0, 0.1, math.nan, origin="baseline:full"), "diverged", id="a baseline that diverged"),
             pytest.param(
-                record(0, *[0.1] * 2, recipe={"stages": [{"name": "tune", "unfreeze": 0, "epochs": 9}]}),
+                record(0, *[0.1] * 5, recipe={"stages": [{"name": "tune", "unfreeze": 0, "epochs": 9}]}),
                 "dominated",
                 id="a head stage that nothing follows",
             ),
@@ -183,7 +186,7 @@ class TestJudge:
     def test_without_scheduler_there_are_no_rungs(self):
         policy = policy_of(scheduler="none")
         assert policy.judge(record(0, *[0.75] * 2), self.peers).action == Action.CONTINUE
-        assert policy.judge(record(0, *[0.1] * 2), self.peers).rule == "dominated"
+        assert policy.judge(record(0, *[0.1] * 5), self.peers).rule == "dominated"
 
     def test_without_rules_there_are_only_rungs(self):
         policy = policy_of(prune=PruneConfig.parse("off", where="prune"))
