@@ -56,7 +56,7 @@ class TrialRecord:
     proposal: Proposal
     curve: Curve = ()
     reason: str = ""
-    """Name of the rule that ended the trial; empty for a complete one."""
+    """Name of the rule that ended or paused the trial; empty for a complete, a running and an interrupted one."""
     reason_text: str = ""
     ended: int | None = None
     """Place in the order in which the study's trials ended, from 1; None while the trial may go on."""
@@ -66,6 +66,11 @@ class TrialRecord:
         """The baseline's name, if the trial is one."""
         kind, _, name = self.proposal.origin.partition(":")
         return name if kind == "baseline" else None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the policy paused the trial and may thaw it; one that was interrupted waits without a reason."""
+        return self.state == TrialState.WAITING and bool(self.reason)
 
     @property
     def compute_s(self) -> float:

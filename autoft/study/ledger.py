@@ -35,11 +35,11 @@ class Ledger(Protocol):
         A COMPLETE trial without any finite value is kept as PRUNED, with the reason ``diverged`` unless one is given.
         """
 
-    def suspend(self, number: int) -> None:
-        """Set a trial that was interrupted or paused to WAITING."""
+    def suspend(self, number: int, reason: str = "", reason_text: str = "") -> None:
+        """Set a trial to WAITING: paused by the rule that ``reason`` names, or interrupted when there is none."""
 
     def reenter(self, number: int) -> None:
-        """Set a trial that was suspended to RUNNING again."""
+        """Set a trial that was suspended to RUNNING again; it has no reason any more."""
 
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a fact about the study that JSON can hold."""

@@ -45,13 +45,15 @@ class MemoryLedger:
         """End a trial."""
         self._records[number] = self._ended(number, state, reason, reason_text)
 
-    def suspend(self, number: int) -> None:
-        """Set a trial that has not ended to WAITING."""
-        self._records[number] = replace(self._unended(number), state=TrialState.WAITING)
+    def suspend(self, number: int, reason: str = "", reason_text: str = "") -> None:
+        """Set a trial that has not ended to WAITING, with the reason if it was paused."""
+        self._records[number] = replace(
+            self._unended(number), state=TrialState.WAITING, reason=reason, reason_text=reason_text
+        )
 
     def reenter(self, number: int) -> None:
         """Set a trial that has not ended to RUNNING."""
-        self._records[number] = replace(self._unended(number), state=TrialState.RUNNING)
+        self._records[number] = replace(self._unended(number), state=TrialState.RUNNING, reason="", reason_text="")
 
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a fact about the study."""

@@ -81,20 +81,20 @@ class OptunaLedger(MemoryLedger):
         best = record.best(self.objective)
         values = None if best is None or record.state == TrialState.FAIL else [best.value]
         identity = self._ids[number]
+        self._set_reason(number, record.reason, record.reason_text)
         with translated(self.url):
-            for key, text in (("reason", record.reason), ("reason_text", record.reason_text)):
-                if text:
-                    self._storage.set_trial_user_attr(identity, key, text)
             self._storage.set_trial_state_values(identity, _optuna_state(record.state), values)
         super().finish(number, state, reason, reason_text)
 
-    def suspend(self, number: int) -> None:
-        """Set a trial that has not ended to WAITING."""
+    def suspend(self, number: int, reason: str = "", reason_text: str = "") -> None:
+        """Set a trial that has not ended to WAITING, with the reason if it was paused."""
+        self._set_reason(number, reason, reason_text)
         self._set_state(number, TrialState.WAITING)
-        super().suspend(number)
+        super().suspend(number, reason, reason_text)
 
     def reenter(self, number: int) -> None:
         """Set a trial that has not ended to RUNNING."""
+        self._set_reason(number, "", "")
         self._set_state(number, TrialState.RUNNING)
         super().reenter(number)
 
@@ -118,6 +118,14 @@ class OptunaLedger(MemoryLedger):
         if self._unended(number).state != state:
             with translated(self.url):
                 self._storage.set_trial_state_values(self._ids[number], _optuna_state(state))
+
+    def _set_reason(self, number: int, reason: str, text: str) -> None:
+        """Write what differs from what the database has: most trials have no reason until they end."""
+        before = self._unended(number)
+        with translated(self.url):
+            for key, old, new in (("reason", before.reason, reason), ("reason_text", before.reason_text, text)):
+                if new != old:
+                    self._storage.set_trial_user_attr(self._ids[number], key, new)
 
     def _forget(self, identity: int, index: int, best: Evaluation | None) -> None:
         """Optuna deletes nothing: the evaluation becomes null, and its step as good as the best before it."""

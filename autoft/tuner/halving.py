@@ -55,6 +55,16 @@ class Halving:
         return not evaluation.warming_up and evaluation.stage not in self.unjudged
 
 
+def opening_stages(stages: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The head stages at the beginning, if others follow: what unfreezing brings cannot be judged by them."""
+    names: list[str] = []
+    for stage in stages[:-1]:
+        if stage.get("unfreeze", 0) != 0:
+            break
+        names.append(str(stage["name"]))
+    return frozenset(names)
+
+
 def planned_evaluations(recipe: Mapping[str, Any]) -> int | None:
     """How many evaluations a recipe (plain data) runs at most, or None where that depends on the data's size."""
     lengths = [stage.get("epochs") for stage in recipe.get("stages", ())]

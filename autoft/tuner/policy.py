@@ -1,24 +1,26 @@
 """The search policy: what to try next, and what becomes of a trial. Pure Python over records."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from autoft.pruning import Diverged, Nothing, PruneConfig, Rule, any_of, build_rules
+from autoft.pruning import CurveTable, Diverged, Nothing, PruneConfig, Rule, any_of, build_rules
 from autoft.recipe import Recipe
-from autoft.record import Decision, Objective, Proposal, TrialRecord, TrialState
-from autoft.tuner.halving import Halving, planned_evaluations
+from autoft.record import Action, Decision, Objective, Proposal, TrialRecord, TrialState
+from autoft.tuner.halving import Halving, opening_stages, planned_evaluations
 from autoft.tuner.sampler import Sampler
+from autoft.tuner.thaw import Cost, FreezeThaw, Thaw, one_per_evaluation
 
 CRASHES_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Baselines first, then the sampler; pruning rules, then asynchronous successive halving.
+    """Baselines first, then the sampler; pruning rules, then halving that stops (asha) or pauses (thaw).
 
-    It holds no state: the same records give the same answers, so a resumed search goes on as an uninterrupted one.
+    It holds no state but memos: the same records give the same answers, so a resumed search goes on as an uninterrupted
+    one.
     """
 
     objective: Objective
@@ -27,18 +29,36 @@ class Policy:
     """Name and recipe, cheapest first. They are references: nothing but a divergence stops them."""
     num_samples: int
     """Recipes to try, baselines included."""
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Literal["thaw", "asha", "none"] = "asha"
     grace_period: int = 2
-    """Evaluations before a trial is compared with others."""
+    """Evaluations (thaw: units of cost) before a trial is compared with others."""
     reduction_factor: int = 3
     prune: PruneConfig = field(default_factory=PruneConfig)
+    cost: Cost = one_per_evaluation
+    """Predicted cost of an evaluation, for thaw."""
+    _table: CurveTable = field(init=False, repr=False, compare=False)
+    _halving: FreezeThaw = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        halving = FreezeThaw(
+            objective=self.objective,
+            grace_period=self.grace_period,
+            reduction_factor=self.reduction_factor,
+            cost=self.cost,
+        )
+        object.__setattr__(self, "_table", CurveTable(self.objective))
+        object.__setattr__(self, "_halving", halving)
+
+    def thaw(self, records: Sequence[TrialRecord]) -> Thaw | None:
+        """The paused trial to go on with before anything new is started; None when there is none."""
+        return self._halving.thaw(records, last=self._last(records)) if self.scheduler == "thaw" else None
 
     def next(self, records: Sequence[TrialRecord]) -> Proposal | None:
-        """The next recipe to try; None when ``num_samples`` were started or the space is exhausted.
+        """The next recipe to try; None when a thaw is next, ``num_samples`` were started or the space is exhausted.
 
-        Trials that wait in the ledger are for the runner to go on with; they count as started.
+        Trials that were interrupted are for the runner to go on with; they count as started.
         """
-        if len(records) >= self.num_samples:
+        if len(records) >= self.num_samples or self.thaw(records):
             return None
         tried = {record.baseline for record in records}
         for name, recipe in self.baselines:
@@ -47,15 +67,19 @@ class Policy:
         return self.sampler.propose(records, len(records))
 
     def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, done: bool = False) -> Decision:
-        """What becomes of a trial after the last evaluation of its curve: it goes on, or it stops.
+        """What becomes of a trial after the last evaluation of its curve: it goes on, it pauses, or it stops.
 
         Args:
             record: the trial, with the new evaluation.
             records: all trials of the study; the trial itself among them is passed over.
             done: whether the trial has run its length. Then only a divergence can be said of it.
         """
-        peers = [other.curve for other in records if other.number != record.number and other.curve]
-        return self._rule(record, done=done)(record.curve, peers, self.objective)
+        peers = self._table.peers(((other.number, other.curve) for other in records), without=record.number)
+        reference = self._is_reference(record, done=done)
+        decision = self._rule(record, reference=reference)(record.curve, peers, self.objective)
+        if decision.action == Action.CONTINUE and self.scheduler == "thaw" and not reference:
+            return self._halving.judge(record, records, last=self._last(records))
+        return decision
 
     def failure(self, records: Sequence[TrialRecord]) -> str | None:
         """The cause when the three trials that ended last crashed for the same one; verdicts are no crashes."""
@@ -67,26 +91,30 @@ class Policy:
         same = len({_cause(record.reason_text) for record in last}) == 1
         return last[-1].reason_text if same else None
 
-    def _rule(self, record: TrialRecord, *, done: bool) -> Rule:
-        stage, stages = record.curve[-1].stage, record.proposal.recipe["stages"]
-        opening = _opening(stages)
+    def _is_reference(self, record: TrialRecord, *, done: bool) -> bool:
+        """Whether only a divergence can stop the trial now: a baseline, an opening head stage, its planned end."""
         planned = planned_evaluations(record.proposal.recipe)
         done = done or (planned is not None and len(record.curve) >= planned)
-        if done or record.baseline or stage in opening:
+        return done or bool(record.baseline) or record.curve[-1].stage in opening_stages(_stages(record))
+
+    def _rule(self, record: TrialRecord, *, reference: bool) -> Rule:
+        if reference:
             return Diverged(non_finite=self.prune.diverged)
-        halving = Nothing() if self.scheduler == "none" else Halving(self.grace_period, self.reduction_factor, opening)
-        last_stage = stage == stages[-1]["name"]
+        stages = _stages(record)
+        opening = opening_stages(stages)
+        asha = self.scheduler == "asha"
+        halving = Halving(self.grace_period, self.reduction_factor, opening) if asha else Nothing()
+        last_stage = record.curve[-1].stage == stages[-1]["name"]
         return any_of(build_rules(self.prune, grace_period=self.grace_period, last_stage=last_stage), halving)
 
+    def _last(self, records: Sequence[TrialRecord]) -> bool:
+        """Whether no more recipes will be started."""
+        return len(records) >= self.num_samples
 
-def _opening(stages: Sequence[dict[str, object]]) -> frozenset[str]:
-    """The head stages at the beginning, if others follow: what unfreezing brings cannot be judged by them."""
-    names: list[str] = []
-    for stage in stages[:-1]:
-        if stage.get("unfreeze", 0) != 0:
-            break
-        names.append(str(stage["name"]))
-    return frozenset(names)
+
+def _stages(record: TrialRecord) -> Sequence[Mapping[str, Any]]:
+    stages: Sequence[Mapping[str, Any]] = record.proposal.recipe["stages"]
+    return stages
 
 
 def _cause(text: str) -> str:

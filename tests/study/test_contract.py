@@ -145,6 +145,25 @@ class TestLedger:
         ledger.finish(number, TrialState.COMPLETE)
         assert [e.value for e in ledger.trials()[0].curve] == [0.5, 0.6]
 
+    def test_a_paused_trial_keeps_its_reason_until_it_goes_on(self, ledger, proposal, evaluation):
+        number = ledger.start(proposal())
+        ledger.report(number, evaluation(1, 0.5))
+        ledger.suspend(number, "not_promoted", "5th of 6 at rung 1")
+        paused = ledger.trials()[0]
+        assert (paused.state, paused.reason, paused.reason_text) == (
+            TrialState.WAITING,
+            "not_promoted",
+            "5th of 6 at rung 1",
+        )
+        assert paused.paused
+        ledger.reenter(number)
+        assert (ledger.trials()[0].reason, ledger.trials()[0].reason_text) == ("", "")
+        ledger.suspend(number)
+        assert not ledger.trials()[0].paused
+        ledger.suspend(number, "not_promoted", "again")
+        ledger.finish(number, TrialState.COMPLETE)
+        assert (ledger.trials()[0].state, ledger.trials()[0].reason) == (TrialState.COMPLETE, "")
+
     def test_what_a_killed_process_left_running_can_be_suspended_and_reentered(self, ledger, proposal):
         number = ledger.start(proposal())
         ledger.reenter(number)

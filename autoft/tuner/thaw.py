@@ -1,0 +1,132 @@
+"""Freeze-thaw halving: trials are paused at rungs of equal cost, and thawed when they turn out to be among the best.
+
+The promoting variant of asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) with pauses in place of
+stops (Swersky et al. 2014, arXiv 1406.3896). A function of the records: the same records, the same answer.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from autoft.pruning import best_score, ordinal, shown
+from autoft.record import CONTINUE, Curve, Decision, Objective, TrialRecord, pause
+from autoft.tuner.halving import opening_stages
+
+Cost: TypeAlias = Callable[[Mapping[str, Any], int], float]
+"""Predicted units that a recipe (plain data) spends from its evaluation ``index - 1`` to ``index``.
+
+One unit is one evaluation of a full fine-tune. It is predicted once, when the study starts, so that decisions do not
+depend on measured seconds.
+"""
+NOT_PROMOTED = "not_promoted"
+
+
+def one_per_evaluation(recipe: Mapping[str, Any], index: int) -> float:
+    """Every evaluation of every recipe costs the same."""
+    del recipe, index
+    return 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    """A paused trial that goes on, and why."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Where a trial came to a rung."""
+
+    index: int
+    """The evaluation."""
+    score: float
+    """Its best score until then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeThaw:
+    """Pauses a trial at a rung unless it is in the top ``1 / reduction_factor`` there; thaws it when it comes to be.
+
+    Rung k lies where a trial has cost ``grace_period * reduction_factor ** k`` units; the head stage that opens a
+    recipe costs nothing here. A trial comes to a rung with its first evaluation at that cost or beyond it that lies
+    outside of a warm-up; trials compare by their best value until then, whenever they came.
+    """
+
+    objective: Objective
+    grace_period: float = 2
+    """Units until the first rung."""
+    reduction_factor: int = 3
+    cost: Cost = one_per_evaluation
+    _known: dict[int, tuple[Curve, tuple[Arrival, ...]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, last: bool = False) -> Decision:
+        """Pause a trial whose last evaluation came to a rung where it is not promoted; else let it go on.
+
+        Args:
+            record: the trial, with the new evaluation.
+            records: all trials; the trial itself among them is passed over.
+            last: no more recipes will be started, so that the best of every rung goes on, however few there are.
+        """
+        arrivals = self.arrivals(record)
+        if not arrivals or arrivals[-1].index != len(record.curve):
+            return CONTINUE
+        rung = len(arrivals) - 1
+        others = [other for other in records if other.number != record.number]
+        standing = self._standing((*others, record), rung)
+        place, promoted = standing.index(record.number) + 1, self._promoted(len(standing), last=last)
+        if place <= promoted:
+            return CONTINUE
+        return pause(
+            NOT_PROMOTED,
+            f"best {self.objective.metric} {shown(arrivals[rung].score, self.objective)} is {ordinal(place)} of the "
+            f"{len(standing)} trials that came to rung {rung + 1} ({self.rung_cost(rung):g} units); "
+            f"{promoted or 'none'} of them {'goes' if promoted < 2 else 'go'} on",
+        )
+
+    def thaw(self, records: Sequence[TrialRecord], *, last: bool = False) -> Thaw | None:
+        """The paused trial that is next: of the highest rung where one is due, the best; None if none is due."""
+        paused = {record.number: len(self.arrivals(record)) - 1 for record in records if record.paused}
+        for rung in sorted(set(paused.values()), reverse=True):
+            standing = self._standing(records, rung)
+            promoted = standing[: self._promoted(len(standing), last=last)]
+            for place, number in enumerate(promoted, start=1):
+                if paused.get(number) == rung:
+                    text = f"{ordinal(place)} of the {len(standing)} trials that came to rung {rung + 1}"
+                    return Thaw(number, text)
+        return None
+
+    def arrivals(self, record: TrialRecord) -> tuple[Arrival, ...]:
+        """Where the trial came to each rung, from the first on; several with one evaluation if that was dear."""
+        known = self._known.get(record.number)
+        if known is None or known[0] is not record.curve:
+            known = self._known[record.number] = (record.curve, self._read(record))
+        return known[1]
+
+    def rung_cost(self, rung: int) -> float:
+        """Units at which a rung lies, counted from 0."""
+        return float(self.grace_period * self.reduction_factor**rung)
+
+    def _read(self, record: TrialRecord) -> tuple[Arrival, ...]:
+        opening = opening_stages(record.proposal.recipe["stages"])
+        found: list[Arrival] = []
+        spent, best = 0.0, -math.inf
+        for place, evaluation in enumerate(record.curve, start=1):
+            best = max(best, best_score((evaluation,), 1, self.objective))
+            if evaluation.stage in opening:
+                continue
+            spent += self.cost(record.proposal.recipe, place)
+            while not evaluation.warming_up and spent >= self.rung_cost(len(found)) * (1 - 1e-9):
+                found.append(Arrival(place, best))
+        return tuple(found)
+
+    def _standing(self, records: Sequence[TrialRecord], rung: int) -> list[int]:
+        """Numbers of the trials that came to a rung, the best first, of equals the earlier one."""
+        came = ((record.number, self.arrivals(record)) for record in records)
+        scores = [(-arrivals[rung].score, number) for number, arrivals in came if len(arrivals) > rung]
+        return [number for _, number in sorted(scores)]
+
+    def _promoted(self, came: int, *, last: bool) -> int:
+        return max(came // self.reduction_factor, int(last))
