@@ -13,6 +13,9 @@ class ReuseConfig(Config):
 
     activations: Literal["auto", "on", "off"] = "auto"
     """Of frozen prefixes: kept where that pays, wherever they fit, or never."""
+    stages: Literal["on", "off"] = "on"
+    """Whether a stage that several trials begin with is run once, together with head stages that are likely to be
+    asked for."""
     max_bytes: PositiveInt | None = None
     """Budget for activations on disk; default: half of the free space. Beyond it they are computed each time."""
 
@@ -23,4 +26,4 @@ class ReuseConfig(Config):
             value = "on" if value else "off"
         if value in ("on", "auto"):  # reuse: on is what there is without the section
             return {}
-        return value if isinstance(value, Mapping) or value != "off" else {"activations": "off"}
+        return value if isinstance(value, Mapping) or value != "off" else {"activations": "off", "stages": "off"}

@@ -1,4 +1,4 @@
-"""Metrics: one table of what can be measured, and scikit-learn measuring it."""
+"""Metrics: one table of what can be measured, and how."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,15 +54,16 @@ def single_label_scores(probabilities: Array, targets: Array) -> dict[str, float
     A class that does not occur in ``targets`` has no recall and no average precision and is left out of their
     means; in macro F1 it counts, with 0, when it is predicted (as scikit-learn does).
     """
+    classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
-    present = np.unique(targets)
-    one_hot = targets[:, None] == np.arange(probabilities.shape[1])
-    recall = sk.recall_score(targets, predicted, labels=present, average="macro", zero_division=0)
+    right = np.bincount(targets[predicted == targets], minlength=classes)
+    actual, claimed = np.bincount(targets, minlength=classes), np.bincount(predicted, minlength=classes)
+    present, counted = actual > 0, actual + claimed > 0
     return {
-        "accuracy": float(sk.accuracy_score(targets, predicted)),
-        "balanced_accuracy": float(recall),
-        "macro_f1": float(sk.f1_score(targets, predicted, average="macro", zero_division=0)),
-        "average_precision": average_precision(one_hot, probabilities),
+        "accuracy": float((predicted == targets).mean()),
+        "balanced_accuracy": float((right[present] / actual[present]).mean()),
+        "macro_f1": float((2 * right[counted] / (actual + claimed)[counted]).mean()),
+        "average_precision": average_precision(targets[:, None] == np.arange(classes), probabilities),
     }
 
 
@@ -93,11 +94,25 @@ def regression_scores(predicted: Array, targets: Array) -> dict[str, float]:
 
 
 def average_precision(truth: Array, scores: Array) -> float:
-    """Macro average over the columns (B, classes) that have a positive item; NaN when none has."""
-    present = np.flatnonzero(truth.any(axis=0))
-    if not present.size:
+    """Macro average over the columns (B, classes) that have a positive item; NaN when none has.
+
+    As scikit-learn's average_precision_score, all columns at once: a head is evaluated in a fraction of a millisecond.
+    """
+    truth = truth.astype(bool)
+    present = truth.any(axis=0)
+    if not present.any():
         return float("nan")
-    return float(np.mean([sk.average_precision_score(truth[:, column], scores[:, column]) for column in present]))
+    truth, scores = truth[:, present], scores[:, present]
+    order = np.argsort(-scores, axis=0, kind="stable")
+    truth, scores = np.take_along_axis(truth, order, axis=0), np.take_along_axis(scores, order, axis=0)
+    hits = truth.cumsum(axis=0)
+    precision = hits / np.arange(1, len(truth) + 1)[:, None]
+    # Items of one score are found together: each counts with the precision at the last of them.
+    last = np.vstack([scores[1:] != scores[:-1], np.ones((1, scores.shape[1]), dtype=bool)])
+    places = np.where(last, np.arange(len(truth))[:, None], len(truth))
+    ends = np.minimum.accumulate(places[::-1], axis=0)[::-1]
+    precision = np.take_along_axis(precision, ends, axis=0)
+    return float(((precision * truth).sum(axis=0) / hits[-1]).mean())
 
 
 SCORES: Mapping[TaskKind, Callable[[Array, Array], dict[str, float]]] = {

@@ -19,6 +19,7 @@ from autoft.model.freeze import (
 )
 from autoft.model.groups import LayerGroup, layer_groups
 from autoft.model.inputs import ModelInput, call, model_input
+from autoft.model.linear_head import LinearHead, linear_head
 from autoft.model.load import LoadedModel, load_model
 from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
 
@@ -31,6 +32,7 @@ __all__ = [
     "FreezeGuard",
     "FreezePlan",
     "LayerGroup",
+    "LinearHead",
     "LoadedModel",
     "ModelInput",
     "apply_plan",
@@ -42,6 +44,7 @@ __all__ = [
     "in_micro_batches",
     "is_norm",
     "layer_groups",
+    "linear_head",
     "load_model",
     "micro_batches",
     "model_input",

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from torch import Tensor, nn
 
 from autoft.errors import ModelError
 from autoft.model.groups import LayerGroup
 from autoft.model.inputs import ModelInput, call
 from autoft.model.sources import inside
+
+_POOLS = (nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, SelectAdaptivePool2d)
+"""Modules without parameters that do the same in training and in evaluation, and make what comes in smaller."""
 
 Run: TypeAlias = Callable[[Any], Any]
 
@@ -46,6 +50,8 @@ class Chain:
         self.kind = kind
         self.why_not = why_not
         """Why the model could not be cut; None if it was."""
+        self.head_input: tuple[int, ...] | None = None
+        """Shape of a row that enters the last segment, if that is one tensor; known once the chain is verified."""
 
     @classmethod
     def opaque(cls, module: nn.Module, why_not: str) -> "Chain":
@@ -93,9 +99,15 @@ def assemble(cut: Cut, module: nn.Module, groups: Sequence[LayerGroup], homes: M
     segments: list[list[Run]] = [[] for _ in groups]
     current = 0
     for piece in cut.pieces:
-        current = max(current, _latest(piece, of, homes))
+        if not _only_pools(piece, module):  # pooled features are the smallest that can lie between two segments
+            current = max(current, _latest(piece, of, homes))
         segments[current].append(piece.run)
     return Chain(segments, cut.kind)
+
+
+def _only_pools(piece: Piece, module: nn.Module) -> bool:
+    modules = dict(module.named_modules())
+    return bool(piece.names) and all(isinstance(modules.get(name), _POOLS) for name in piece.names)
 
 
 def _claimed(name: str, pieces: Iterable[Piece]) -> bool:
@@ -116,7 +128,9 @@ def verify(chain: Chain, module: nn.Module, x: ModelInput, expected: Tensor, gro
         ModelError: one of the two does not hold.
     """
     with torch.no_grad():
-        found = chain.run(x, 0, len(chain))
+        entering = chain.run(x, 0, len(chain) - 1)
+        chain.head_input = tuple(entering.shape[1:]) if isinstance(entering, Tensor) else None
+        found = chain.run(entering, len(chain) - 1, len(chain))
     if not isinstance(found, Tensor) or found.shape != expected.shape or not torch.equal(found, expected):
         raise ModelError("run segment by segment it gives other values than as a whole")
     if chain.kind in {"segments()", "traced"}:

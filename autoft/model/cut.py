@@ -53,7 +53,11 @@ def recut(chain: Chain, module: nn.Module, groups: Sequence[LayerGroup], homes: 
         cut = cut_traced(module, groups, homes) if chain.kind == "traced" else cut_known(module)
     except _REFUSALS as error:
         return Chain.opaque(module, f"{chain.kind}: {' '.join(str(error).split())}")
-    return assemble(cut, module, groups, homes) if cut is not None else Chain.opaque(module, "it cannot be cut again")
+    if cut is None:
+        return Chain.opaque(module, "it cannot be cut again")
+    again = assemble(cut, module, groups, homes)
+    again.head_input = chain.head_input
+    return again
 
 
 def _ways(

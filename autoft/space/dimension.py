@@ -80,6 +80,8 @@ class Choice(_Dimension):
     """Label and what it sets."""
     labelled: bool
     """Whether labels and values differ (``type: choice``)."""
+    bundled: bool = False
+    """Whether a label sets one value per path (``type: bundle``)."""
 
     @property
     def labels(self) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from autoft.space.dimension import Choice, Dimension, Fixed, Number
 from autoft.space.paths import refusal
 from autoft.space.schema import (
     BoolConfig,
+    BundleConfig,
     CategoricalConfig,
     ChoiceConfig,
     DimensionConfig,
@@ -49,6 +50,14 @@ def resolve(name: str, config: DimensionConfig, card: ModelCard, *, where: str) 
         case ChoiceConfig():
             _distinct(list(config.options.values()), f"{where}.options")
             return Choice(**common, settings=tuple(config.options.items()), labelled=True)
+        case BundleConfig():
+            _distinct(list(config.options.values()), f"{where}.options")
+            places = tuple(f"{path}.{key}" for path in config.path for key in config.keys)
+            settings = tuple(
+                (label, tuple(option[key] for _ in config.path for key in config.keys))
+                for label, option in config.options.items()
+            )
+            return Choice(**{**common, "paths": places}, settings=settings, labelled=True, bundled=True)
         case FixedConfig():
             return Fixed(**common, value=config.value)
         case _:

@@ -114,6 +114,29 @@ class ChoiceConfig(DimensionConfig):
         return options
 
 
+class BundleConfig(DimensionConfig):
+    """``type: bundle``: names for settings that go together, below one path."""
+
+    type: Literal["bundle"]
+    options: dict[str, dict[str, Any]]
+
+    @field_validator("options")
+    @classmethod
+    def _all_set_the_same(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        keys = [sorted(option) for option in options.values()]
+        if not keys or not keys[0]:
+            raise ConfigError(f"must have at least one option with at least one setting, got {options}")
+        if any(found != keys[0] for found in keys):
+            lines = "; ".join(f"{name} sets {', '.join(sorted(option)) or 'none'}" for name, option in options.items())
+            raise ConfigError(f"must all set the same keys, got: {lines}")
+        return options
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What each option sets."""
+        return tuple(next(iter(self.options.values())))
+
+
 class FixedConfig(DimensionConfig):
     """No type, but a ``value``: set and not searched."""
 
@@ -126,6 +149,7 @@ _TYPES: Mapping[str, type[DimensionConfig]] = {
     "categorical": CategoricalConfig,
     "bool": BoolConfig,
     "choice": ChoiceConfig,
+    "bundle": BundleConfig,
 }
 
 

@@ -72,10 +72,10 @@ class DeclaredSpace(SearchSpace):
         """The dotted overrides that the values of some dimensions stand for."""
         return _expanded(
             (
-                (path, dimension.setting(values[dimension.name]))
+                found
                 for dimension in self._dimensions
                 if dimension.name in values
-                for path in dimension.paths
+                for found in _settings(dimension, values[dimension.name])
             ),
             self._base,
         )
@@ -158,6 +158,13 @@ class FunctionSpace(SearchSpace):
         except OutsideError:
             return {}
         return {name: found for name, found in trial.distributions.items() if name in params}
+
+
+def _settings(dimension: Dimension, value: Any) -> Iterator[tuple[str, Any]]:
+    """Each path of a dimension with what ``value`` sets there."""
+    found = dimension.setting(value)
+    bundled = isinstance(dimension, Choice) and dimension.bundled
+    yield from ((path, found[place] if bundled else found) for place, path in enumerate(dimension.paths))
 
 
 def _expanded(settings: Any, base: Mapping[str, Any]) -> Overrides:

@@ -9,12 +9,15 @@ from autoft.training.lengths import as_run
 from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
 from autoft.training.trainer import StagedTrainer
+from autoft.training.tree import StageKeys, StageTree
 from autoft.training.weights import full_state, load_weights, save_model
 
 __all__ = [
     "MICRO_BATCH",
     "Fit",
     "Forward",
+    "StageKeys",
+    "StageTree",
     "StagedTrainer",
     "TrialResult",
     "as_run",

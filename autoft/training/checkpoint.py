@@ -20,7 +20,7 @@ from autoft.files import replacing, translated, write_text
 
 Sections: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 
-_FORMAT = 1
+_FORMAT = 2
 _KEPT = 2
 
 

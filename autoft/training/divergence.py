@@ -111,7 +111,9 @@ class DivergenceWatch:
         """
         if not math.isfinite(norm):
             return f"the gradient norm is {norm}"
-        usual = max(1.0, statistics.median(self._norms)) if len(self._norms) >= _LEAST_NORMS else math.inf
+        usual = 1.0
+        if norm > _EXPLOSION:  # below it, it cannot be so many times a median of at least 1
+            usual = max(1.0, statistics.median(self._norms)) if len(self._norms) >= _LEAST_NORMS else math.inf
         if norm <= _EXPLOSION * usual:
             self._exploded = 0
             self._norms = [*self._norms[1 - _WINDOW :], norm]

@@ -43,8 +43,9 @@ def run(trainer: StagedTrainer, report: Report = go_on) -> TrialResult:
     Raises:
         RunError: it was stopped before the first evaluation.
     """
-    while evaluation := trainer.advance():
-        if report(evaluation).action is not Action.CONTINUE:
+    while evaluations := trainer.advance():
+        decisions = [report(evaluation) for evaluation in evaluations]
+        if any(decision.action is not Action.CONTINUE for decision in decisions):
             break
     result = trainer.result()
     trainer.load_best()

@@ -32,15 +32,16 @@ def build_optimizer(config: Optimisation, stage: Stage, plan: FreezePlan, loaded
     Each of its parameter groups carries its full rate as ``initial_lr``. Parameters of one dimension (norms,
     biases), and those that the model itself names in ``no_weight_decay()``, do not decay.
     """
+    decayed = weight_decay_of(config, stage)
     parameters = dict(loaded.module.named_parameters())
-    exempt = _exempt(loaded.module)
+    exempt = exempt_from_decay(loaded.module)
     trained = set(trainable_names(plan, loaded))
     groups: list[dict[str, Any]] = []
     for index in sorted(plan.trainable):
         rate = group_rate(stage, index, len(loaded.groups))
         names = [name for name in loaded.groups[index].parameters if name in trained]
         plain = [name for name in names if parameters[name].ndim <= 1 or name in exempt]
-        for chosen, decay in (([n for n in names if n not in plain], config.weight_decay), (plain, 0.0)):
+        for chosen, decay in (([n for n in names if n not in plain], decayed), (plain, 0.0)):
             if chosen:
                 held = [parameters[name] for name in chosen]
                 groups.append({"params": held, "lr": rate, "initial_lr": rate, "weight_decay": decay})
@@ -50,7 +51,13 @@ def build_optimizer(config: Optimisation, stage: Stage, plan: FreezePlan, loaded
     return built
 
 
-def _exempt(module: nn.Module) -> set[str]:
+def weight_decay_of(config: Optimisation, stage: Stage) -> float:
+    """The stage's own weight decay, or that of all stages."""
+    return config.weight_decay if stage.weight_decay is None else stage.weight_decay
+
+
+def exempt_from_decay(module: nn.Module) -> set[str]:
+    """Parameters that the model itself names as never to decay."""
     named: Callable[[], Any] | None = getattr(module, "no_weight_decay", None)
     return set(named()) if callable(named) else set()
 

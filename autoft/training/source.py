@@ -40,6 +40,11 @@ class Moment:
 class Source(Protocol):
     """Rows at a stage's boundary, for the items of a batch."""
 
+    @property
+    def name(self) -> str:
+        """The group after which activations are read; empty where they are computed."""
+        ...
+
     def read(self, indices: Array, moment: Moment) -> Any:
         """What `rows` needs of a training batch; called in another thread."""
         ...
@@ -65,6 +70,8 @@ class Source(Protocol):
 
 class Pixels:
     """Computes the rows from the items themselves."""
+
+    name = ""
 
     def __init__(self, recipe: Recipe | None, data: DataHandle, card: ModelCard, forward: Forward) -> None:
         self._recipe, self._data, self._card, self._forward = recipe, data, card, forward
@@ -108,6 +115,7 @@ class Cached:
 
     def __init__(self, recipe: Recipe, activations: Activations, forward: Forward) -> None:
         self._recipe, self._activations, self._forward = recipe, activations, forward
+        self.name = activations.name
 
     def read(self, indices: Array, moment: Moment) -> Tensor:
         """Rows at the boundary."""

@@ -12,7 +12,6 @@ from autoft.model import FreezeGuard, FreezePlan, LoadedModel, apply_plan, set_e
 from autoft.recipe import Optimisation, Stage
 from autoft.record import Evaluation, Objective
 from autoft.training.ema import WeightAverage
-from autoft.training.forward import Forward
 from autoft.training.optim import (
     build_optimizer,
     check_holds_trainable_set,
@@ -29,30 +28,26 @@ class StageRun:
 
     Args:
         stage: with its rates known.
-        index: its place in the recipe.
         plan: what it trains.
         touched: groups that it or a stage before it trains; only they can differ from the base.
         loaded: the model; its freezing is set here.
         optimisation: of the recipe.
         length: in optimizer steps.
-        forward: the model cut at the stage's boundary.
         carried: optimizer state of the stage before, for those parameters that train on.
     """
 
-    def __init__(  # noqa: PLR0913 - a stage is all of this
+    def __init__(
         self,
         stage: Stage,
         *,
-        index: int,
         plan: FreezePlan,
         touched: Iterable[int],
         loaded: LoadedModel,
         optimisation: Optimisation,
         length: int,
-        forward: Forward,
         carried: Mapping[str, Tensor],
     ) -> None:
-        self.stage, self.index, self.plan, self.length, self.forward = stage, index, plan, length, forward
+        self.stage, self.plan, self.length = stage, plan, length
         self.step = 0
         self.stale = 0
         """Evaluations since the best one."""

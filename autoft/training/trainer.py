@@ -1,33 +1,35 @@
 """The staged trainer: trains a recipe from one evaluation to the next, and can be stopped and resumed at any step."""
 
-import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoft.cache import ActivationCache, Prepared
 from autoft.data import DataHandle
-from autoft.data.metrics import Array
-from autoft.errors import ConfigError, ModelError, RunError
-from autoft.model import FreezeGuard, FreezePlan, LoadedModel, plan_stage, state_digest
+from autoft.errors import RunError
+from autoft.model import FreezeGuard, FreezePlan, LoadedModel, linear_head, plan_stage
 from autoft.recipe import Recipe
-from autoft.record import Curve, Evaluation, Objective
+from autoft.record import Curve, Evaluation, Objective, best_evaluation
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
+from autoft.training.checks import check_base, check_rates, check_settings, class_weights, constant_loss
 from autoft.training.divergence import DivergenceWatch
-from autoft.training.evaluate import outputs_of
-from autoft.training.feed import Batch, Feed
-from autoft.training.forward import Forward, seeded
-from autoft.training.lengths import as_run, length_in_steps
+from autoft.training.engine import Engine, Ground
+from autoft.training.feed import Feed
+from autoft.training.forward import Forward
+from autoft.training.heads import Companion, HeadStage, batches_of
+from autoft.training.lengths import as_run
 from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
-from autoft.training.snapshot import Snapshot, put_back
+from autoft.training.snapshot import Snapshot, live_tensors, put_back
 from autoft.training.source import Cached, Pixels, Source, can_train_from_cache
-from autoft.training.stage import StageRun
+from autoft.training.tail import TailStage
+from autoft.training.tree import Claim, StageKeys, StageResult, StageTree
 from autoft.training.weights import load_weights
 
 
@@ -48,12 +50,13 @@ class StagedTrainer:
         should_stop: asked before every training step.
         cache: where activations of frozen prefixes are kept; without one they are computed in every epoch. On the
             CPU it changes no bit of the result.
+        tree: where results of stages are shared between trials; without one every stage is run. It changes no bit.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a trial stands on
         self,
         recipe: Recipe,
         loaded: LoadedModel,
@@ -63,57 +66,72 @@ class StagedTrainer:
         device: str | torch.device = "cpu",
         should_stop: Callable[[], bool] = never,
         cache: ActivationCache | None = None,
+        tree: StageTree | None = None,
     ) -> None:
-        _check_settings(recipe, data)
+        check_settings(recipe, data)
         self.recipe = recipe
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
         self._device = torch.device(device)
-        _check_base(loaded)
+        check_base(loaded)
         loaded.module.to(self._device)
         self._plans = [plan_stage(stage, loaded) for stage in recipe.stages]
+        check_rates(recipe, self._plans, loaded)
         self._mixed = self._device.type == "cuda" and recipe.optimisation.amp == "auto"
         self._feed = Feed(recipe, data, self._device)
         first = self._feed.order(recipe.stages[0].name, 0)
         self.steps_per_epoch = len(first)
-        self._watch = _watch(data, first)
-        self._class_weights = _class_weights(recipe, data, self._device)
-        self._batches: Generator[Batch, None, None] | None = None
+        self._constant_loss = constant_loss(data, first)
+        self._watch = self._new_watch()
+        self._class_weights = class_weights(recipe, data, self._device)
+        self._head = linear_head(loaded)
+        self._tree, self._keys = tree, StageKeys(loaded, data, objective) if tree else None
         self._kept = self._prepare(cache) if cache else Prepared()
-        self._loss_sum, self._loss_count, self._compute_s, self._saved_s = 0.0, 0, self._kept.seconds, 0.0
+        self._compute_s = self._kept.seconds
         self._best: Snapshot | None = None
-        self._finished = False
-        self._run = self._open(0, {})
+        self._index = 0
+        self._engine: Engine | None = None
+        self._claim: Claim | None = None
+        self._carried: Mapping[str, Tensor] = {}
+        self._offset = 0
+        """Evaluations before the stage that runs."""
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to train: all stages have ended, or the training diverged."""
-        return self._finished or bool(self.curve and self.curve[-1].diverged)
+        return self._index >= len(self.recipe.stages) or bool(self.curve and self.curve[-1].diverged)
 
-    def advance(self) -> Evaluation | None:
-        """Train to the next evaluation.
+    def advance(self) -> Curve:
+        """Train to the next evaluation, or fork from the result of a stage that another trial has run.
 
         Returns:
-            it, also when the training diverged on the way; None when ``should_stop`` said so, or when all is done.
+            the new evaluations: one, also when the training diverged on the way, or all of a stage. None of them when
+            ``should_stop`` said so, or when all is done.
 
         Raises:
             FreezeError: a freezing law was broken.
         """
         if self.done:
-            return None
+            return ()
         started = perf_counter()
-        while True:
-            if self._should_stop():
-                self._compute_s += perf_counter() - started
-                return None
-            if told := self._train_step(self._next_batch()) or self._blown_up():
-                return self._record(self._evaluation({}, started, diverged=told))
-            if self._is_due():
-                break
-        evaluation = self._record(self._evaluate(started))
-        if self._run.over and not evaluation.diverged:
-            self._end_stage()
-        return evaluation
+        if self._engine is None and (forked := self._enter()):
+            return forked
+        evaluation = self._engine.advance(self._should_stop) if self._engine else None
+        self._compute_s += perf_counter() - started
+        if evaluation is None:
+            return ()
+        evaluation = replace(evaluation, index=len(self.curve) + 1, compute_s=self._compute_s)
+        self.curve, self._compute_s = (*self.curve, evaluation), 0.0
+        if self._engine and self._engine.over and not evaluation.diverged:
+            self._end_stage(self._engine)
+        return (evaluation,)
+
+    def close(self) -> None:
+        """Let go of what others may wait for; no training can follow."""
+        if self._engine:
+            self._engine.let_go()
+        self._release()
+        self._index = len(self.recipe.stages)
 
     def result(self) -> TrialResult:
         """What the trial has come to so far.
@@ -132,33 +150,120 @@ class StagedTrainer:
         """Give the model the weights of the best evaluation, in eval mode; no training can follow."""
         best = self._best_so_far()
         load_weights(self._loaded, best.weights if best else {})
-        self._finished = True
+        self.close()
 
-    def _open(self, index: int, carried: Mapping[str, Tensor]) -> StageRun:
-        """Open a stage on the weights as they are."""
-        stage, touched = self.recipe.stages[index], self._touched(index)
-        forward = Forward(self._loaded, self._boundary(index), mixed_precision=self._mixed)
-        self._train_source, self._val_source = self._sources(forward)
+    def _enter(self) -> Curve:
+        """Open the next stage on the weights as they are, or fork from its result, which gives its evaluations."""
+        if self._tree and self._keys and self._is_shared():
+            key = self._keys.key(self.recipe, self._index)
+            if forked := self._fork(key):
+                return forked
+            self._claim = self._tree.claim(key, self._should_stop)
+            if self._claim is None:
+                return ()
+            if forked := self._fork(key):  # while this trial waited
+                self._release()
+                return forked
+        self._engine = self._open(companions=True)
+        return ()
+
+    def _is_shared(self) -> bool:
+        """Whether another trial may begin with this stage: another one follows it here, or the head trains alone."""
+        return self._index + 1 < len(self.recipe.stages) or self._trains_head_alone(self._index)
+
+    def _trains_head_alone(self, index: int) -> bool:
+        return self._head is not None and self._touched(index) == {len(self._loaded.groups) - 1}
+
+    def _fork(self, key: str) -> Curve:
+        """Take over the result of a stage; empty where there is none."""
+        assert self._tree is not None
+        found = self._tree.find(key)
+        if found is None or found.weights.keys() != self._live(self._index).keys():
+            return ()
+        put_back(self._loaded.module, found.weights)
+        seen = len(self.curve)
+        own = tuple(_forked(evaluation, seen + evaluation.index) for evaluation in found.curve)
+        self.curve = (*self.curve, *own)
+        self._watch.load(found.watch)
+        if (best := best_evaluation(own, self._objective)) is not None:
+            self._best = self._better(Snapshot(best, found.weights, {}))
+        self._carried, self._index = found.optimizer, self._index + 1
+        return own
+
+    def _open(self, *, companions: bool) -> Engine:
+        """Open the stage on the weights as they are."""
         self._watch.new_stage()
-        return StageRun(
-            stage,
+        self._offset = len(self.curve)
+        alone = self._trains_head_alone(self._index)
+        ground = self._ground(self._index, self._loaded if alone else self._with_own_dropout())
+        if self._head is None or not alone:
+            return TailStage(ground, self._carried)
+        return HeadStage(ground, self._head, self._carried, self._companions(ground) if companions else [])
+
+    def _with_own_dropout(self) -> LoadedModel:
+        """The model, or a copy of it where a stage of the head has a drop rate of its own."""
+        rate = self.recipe.stages[self._index].drop_rate
+        if rate is None or rate == self.recipe.model.drop_rate:
+            return self._loaded
+        other = self._loaded.reset(drop_rate=rate)
+        other.module.to(self._device)
+        put_back(other.module, self._live(self._index))
+        return other
+
+    def _ground(self, index: int, loaded: LoadedModel) -> Ground:
+        touched = self._touched(index)
+        forward = Forward(loaded, loaded.chain.prefix_length(touched), mixed_precision=self._mixed)
+        train_source, val_source = self._sources(forward)
+        return Ground(
+            recipe=self.recipe,
             index=index,
             plan=self._plans[index],
             touched=touched,
-            loaded=self._loaded,
-            optimisation=self.recipe.optimisation,
-            length=length_in_steps(stage, self.steps_per_epoch),
+            deeper=index > 0 and bool(self._plans[index].trainable - self._plans[index - 1].trainable),
+            loaded=loaded,
+            data=self._data,
+            objective=self._objective,
+            device=self._device,
+            feed=self._feed,
+            steps_per_epoch=self.steps_per_epoch,
+            class_weights=self._class_weights,
+            watch=self._watch,
             forward=forward,
-            carried=carried,
+            train_source=train_source,
+            val_source=val_source,
         )
+
+    def _companions(self, ground: Ground) -> list[Companion]:
+        """Head stages that other trials will ask for and nobody has run, where features cost nothing."""
+        if not self._tree or not self._keys or ground.index > 0 or not ground.train_source.name:
+            return []
+        found: dict[str, Companion] = {}
+        own = self._keys.key(self.recipe, 0)
+        for recipe in self._tree.companions:
+            if batches_of(recipe, recipe.stages[0]) != batches_of(self.recipe, ground.stage):
+                continue
+            key = self._keys.key(recipe, 0)
+            if key == own or key in found or self._tree.find(key) or not (claim := self._tree.try_claim(key)):
+                continue
+            found[key] = Companion(recipe, self._new_watch(), partial(self._share, key, claim), claim.release)
+        return list(found.values())
+
+    def _share(self, key: str, claim: Claim, result: StageResult) -> None:
+        assert self._tree is not None
+        self._tree.put(key, result)
+        claim.release()
+
+    def _new_watch(self) -> DivergenceWatch:
+        return DivergenceWatch(self._constant_loss, squared=self._data.task.kind == "regression")
 
     def _touched(self, index: int) -> frozenset[int]:
         """The groups that stages up to ``index`` train: all others are the base's."""
         return frozenset().union(*(plan.trainable for plan in self._plans[: index + 1]))
 
-    def _boundary(self, index: int) -> int:
-        """How many leading groups no stage up to ``index`` trains."""
-        return self._loaded.chain.prefix_length(self._touched(index))
+    def _live(self, index: int, module: nn.Module | None = None) -> dict[str, Tensor]:
+        """What stages up to ``index`` can have changed."""
+        groups = (self._loaded.groups[place] for place in sorted(self._touched(index)))
+        return live_tensors(module or self._loaded.module, groups)
 
     def _prepare(self, cache: ActivationCache) -> Prepared:
         """Open the activations that the stages will read; what is missing is built now."""
@@ -174,119 +279,32 @@ class StagedTrainer:
         cached = Cached(self.recipe, kept, forward)
         return cached if can_train_from_cache(self.recipe) else pixels, cached
 
-    def _next_batch(self) -> Batch:
-        epoch, step = divmod(self._run.step, self.steps_per_epoch)
-        if self._batches is None or step == 0:
-            self._close_batches()
-            self._batches = self._feed.batches(self._train_source, self._run.stage.name, epoch, start=step)
-        return next(self._batches)
-
-    def _close_batches(self) -> None:
-        if self._batches is not None:
-            self._batches.close()
-            self._batches = None
-
-    def _train_step(self, batch: Batch) -> str | None:
-        """One optimizer step, or the sentence that tells why there was none."""
-        run, task, optimisation = self._run, self._data.task, self.recipe.optimisation
-        run.enter_training(batch.size)
-        hidden, targets = self._train_source.rows(batch.found, batch.targets, batch.moment)
-        self._saved_s += self._train_source.saved_s(batch.size)
-        with seeded(batch.forward_seed, self._device):
-            outputs = run.forward.tail(hidden).float()
-            losses = task.loss(
-                outputs,
-                targets,
-                label_smoothing=optimisation.label_smoothing,
-                class_weights=self._class_weights,
-            )
-            plain = float(task.loss(outputs.detach(), targets).mean())
-            self._loss_sum += plain * batch.size
-            self._loss_count += batch.size
-            if told := self._watch.loss(plain, warming_up=run.warming_up):
-                return told
-            norm = run.backward(losses.mean())
-        if told := self._watch.gradient(norm):
-            return told
-        run.update()
-        return None
-
-    def _blown_up(self) -> str | None:
-        """At the end of an epoch, and before an evaluation, the sentence that tells that the weights have."""
-        if self._run.step % self.steps_per_epoch and not self._is_due():
-            return None
-        head, backbone = self._run.growth()
-        return self._watch.weights(head=head, backbone=backbone, mean_loss=self._loss_sum / self._loss_count)
-
-    def _is_due(self) -> bool:
-        every = self.recipe.optimisation.eval_every_steps or self.steps_per_epoch
-        return self._run.step % every == 0 or self._run.step >= self._run.length
-
-    def _evaluate(self, started: float) -> Evaluation:
-        """Evaluate on the validation split, and keep the weights if they are the stage's best."""
-        run, indices = self._run, self._data.splits.val
-        with run.evaluated():
-            run.enter_evaluation()
-            outputs = outputs_of(self._val_source, run.forward, indices)
-            self._saved_s += self._val_source.saved_s(len(indices))
-            metrics = self._data.task.metrics(outputs, self._data.targets[indices])
-            told = self._watch.validation(metrics["loss"])
-            evaluation = self._evaluation(metrics, started, diverged=told)
-            if told is None:
-                run.take(evaluation, self._objective)
-        return evaluation
-
-    def _evaluation(self, metrics: Mapping[str, float], started: float, *, diverged: str | None) -> Evaluation:
-        run = self._run
-        return Evaluation(
-            index=len(self.curve) + 1,
-            stage=run.stage.name,
-            epoch=run.step / self.steps_per_epoch,
-            step=run.step,
-            value=math.nan if diverged else metrics[self._objective.metric],
-            train_loss=self._loss_sum / max(1, self._loss_count),
-            val_loss=metrics.get("loss", math.nan),
-            metrics=metrics,
-            compute_s=self._compute_s + perf_counter() - started,
-            saved_s=self._saved_s,
-            reused=self._reused(),
-            warming_up=run.step <= run.stage.warmup_steps or self._first_after_unfreeze(),
-            diverged=diverged,
-        )
-
-    def _first_after_unfreeze(self) -> bool:
-        index = self._run.index
-        deeper = index > 0 and bool(self._plans[index].trainable - self._plans[index - 1].trainable)
-        return deeper and all(evaluation.stage != self._run.stage.name for evaluation in self.curve)
-
-    def _record(self, evaluation: Evaluation) -> Evaluation:
-        self.curve = (*self.curve, evaluation)
-        self._loss_sum, self._loss_count, self._compute_s, self._saved_s = 0.0, 0, 0.0, 0.0
-        return evaluation
-
-    def _reused(self) -> str:
-        """The group after which activations were read; empty where they were computed."""
-        kept = self._kept.activations.get(self._run.forward.boundary)
-        return kept.name if kept else ""
-
-    def _end_stage(self) -> None:
-        """Restore the stage's best, prove the freezing laws, and open the next stage, if there is one."""
-        self._close_batches()
+    def _end_stage(self, engine: Engine) -> None:
+        """Restore the stage's best, prove the freezing laws, and share the result."""
         self._best = self._best_so_far()
-        carried = self._run.close()
-        following = self._run.index + 1
-        if following < len(self.recipe.stages):
-            self._run = self._open(following, carried)
-        else:
-            self._finished = True
+        self._carried = engine.close()
+        put_back(self._loaded.module, self._live(self._index, engine.module))
+        if self._claim and self._keys:
+            curve = tuple(replace(each, index=place) for place, each in enumerate(self.curve[self._offset :], 1))
+            result = StageResult(curve, self._live(self._index), self._carried, self._watch.state())
+            self._share(self._keys.key(self.recipe, self._index), self._claim, result)
+        self._claim, self._engine, self._index = None, None, self._index + 1
+
+    def _release(self) -> None:
+        if self._claim:
+            self._claim.release()
+            self._claim = None
 
     def _best_so_far(self) -> Snapshot | None:
-        earlier, own = self._best, self._run.best
-        if own is None:
-            return earlier
-        value = own.evaluation.value
-        if earlier is None or self._objective.better(value, earlier.evaluation.value):
-            return Snapshot(own.evaluation, own.weights, {})
+        """The trial's best, the running stage's included."""
+        if self._engine is None or (own := self._engine.best) is None:
+            return self._best
+        return self._better(Snapshot(self.curve[self._offset + own.evaluation.index - 1], own.weights, {}))
+
+    def _better(self, own: Snapshot) -> Snapshot:
+        earlier = self._best
+        if earlier is None or self._objective.better(own.evaluation.value, earlier.evaluation.value):
+            return own
         return earlier
 
     def save(self, folder: Path) -> None:
@@ -295,31 +313,23 @@ class StagedTrainer:
         Raises:
             StorageError: the disk refuses.
         """
-        run = self._run
-        sections = {
-            "now": run.weights(),
-            "average": run.average.values if run.average else {},
-            "stage_best": run.best.weights if run.best else {},
-            "trial_best": self._best.weights if self._best else {},
-            "optimizer": run.optimizer_state(),
-            "stage_best_optimizer": run.best.optimizer if run.best else {},
-        }
+        engine = self._engine
+        sections = {"now": self._live(self._index - (engine is None)), "optimizer": self._carried}
+        sections |= engine.sections() if engine else {}
+        sections["trial_best"] = self._best.weights if self._best else {}
         facts = {
             "of": self._identity(),
-            "stage": run.index,
-            "step": run.step,
-            "stale": run.stale,
-            "finished": self._finished,
-            "norms_at_start": run.norms_at_start,
+            "stage": self._index,
+            "engine": engine.facts() if engine else None,
+            "offset": self._offset,
             "best": "trial_best" if self._best and self._best_so_far() is self._best else "stage_best",
-            "stage_best": run.best.evaluation.index if run.best else None,
+            "stage_best": engine.best.evaluation.index if engine and engine.best else None,
             "trial_best": self._best.evaluation.index if self._best else None,
             "curve": [evaluation.plain() for evaluation in self.curve],
-            "since": [self._loss_sum, self._loss_count, self._compute_s],
-            "saved_s": self._saved_s,
+            "compute_s": self._compute_s,
             "watch": self._watch.state(),
         }
-        write_checkpoint(folder, sections, facts)
+        write_checkpoint(folder, {"stage_best": {}, **sections}, facts)
 
     def restore(self, folder: Path) -> bool:
         """Continue from the newest whole checkpoint in ``folder``; to be called before any training.
@@ -336,26 +346,29 @@ class StagedTrainer:
             return False
         sections, facts = found
         self._refuse_foreign(folder, facts["of"])
-        untouched = FreezeGuard(FreezePlan(self._touched(facts["stage"]), "train"), self._loaded)
+        self._index, running = facts["stage"], facts["engine"] is not None
+        untouched = FreezeGuard(FreezePlan(self._touched(self._index - (not running)), "train"), self._loaded)
         put_back(self._loaded.module, sections["now"])
         untouched.check()
         self.curve = tuple(Evaluation.from_plain(plain) for plain in facts["curve"])
-        self._run = run = self._open(facts["stage"], sections["optimizer"])
-        run.step, run.stale, run.norms_at_start = facts["step"], facts["stale"], facts["norms_at_start"]
-        if run.average:
-            run.average.load(sections["average"])
-        run.best = self._snapshot(facts["stage_best"], sections["stage_best"], sections["stage_best_optimizer"])
-        self._best = self._snapshot(facts["trial_best"], sections["trial_best"], {})
-        self._finished = facts["finished"]
-        self._loss_sum, self._loss_count, self._compute_s = facts["since"]
-        self._saved_s = facts.get("saved_s", 0.0)
+        self._carried, self._compute_s = sections["optimizer"], facts["compute_s"]
+        if facts["trial_best"]:
+            self._best = Snapshot(self.curve[facts["trial_best"] - 1], sections["trial_best"], {})
+        if running:
+            self._reopen(sections, facts)
         self._watch.load(facts["watch"])
         return True
 
-    def _snapshot(
-        self, index: int | None, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]
-    ) -> Snapshot | None:
-        return None if index is None else Snapshot(self.curve[index - 1], weights, optimizer)
+    def _reopen(self, sections: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+        """Go on in the middle of a stage."""
+        if self._tree and self._keys and self._is_shared():
+            self._claim = self._tree.try_claim(self._keys.key(self.recipe, self._index))
+        self._engine, self._offset = self._open(companions=False), facts["offset"]
+        best = None
+        if place := facts["stage_best"]:
+            evaluation = replace(self.curve[self._offset + place - 1], index=place)
+            best = Snapshot(evaluation, sections["stage_best"], sections["stage_best_optimizer"])
+        self._engine.load(sections, facts["engine"], best)
 
     def _identity(self) -> dict[str, str]:
         """What a checkpoint must agree with."""
@@ -375,24 +388,7 @@ class StagedTrainer:
                 )
 
 
-def _check_settings(recipe: Recipe, data: DataHandle) -> None:
-    data.task.check(recipe.data, recipe.optimisation)
-    if recipe.data.augment != "none" and not data.spec.image:
-        raise ConfigError(f"data.augment: needs images, got {recipe.data.augment!r} for tensors; use none")
-
-
-def _check_base(loaded: LoadedModel) -> None:
-    if state_digest(loaded.module, loaded.groups[:-1]) != loaded.digest:
-        raise ModelError(f"{loaded.card.name}: has been trained already; take a fresh one with loaded.reset()")
-
-
-def _watch(data: DataHandle, batches: list[Array]) -> DivergenceWatch:
-    """A watch that knows the best constant predictor of what the sampler draws."""
-    drawn = data.targets[np.concatenate(batches)]
-    return DivergenceWatch(data.task.constant_loss(drawn, drawn), squared=data.task.kind == "regression")
-
-
-def _class_weights(recipe: Recipe, data: DataHandle, device: torch.device) -> Tensor | None:
-    if recipe.data.class_weights == "none":
-        return None
-    return data.task.class_weights(data.targets[data.splits.train]).to(device)
+def _forked(evaluation: Evaluation, index: int) -> Evaluation:
+    """An evaluation of a stage that another trial has run: nothing was computed for it."""
+    saved_s = evaluation.saved_s + evaluation.compute_s
+    return replace(evaluation, index=index, compute_s=0.0, saved_s=saved_s, reused=f"stage:{evaluation.stage}")

@@ -120,13 +120,13 @@ class Conductor:
             if note not in self.notes:
                 self.notes.append(note)
                 self.observer.note(note)
-        if report.evaluation is not None:
-            self._record(number, report.evaluation)
+        for evaluation in report.evaluations:
+            self._record(number, evaluation)
         record = self.ledger.trial(number)
         if report.crash is not None:
             self._end(number, TrialState.FAIL, stop("crashed", report.crash))
             return Action.STOP
-        decision = self.policy.judge(record, self.records, done=report.done) if report.evaluation else Decision()
+        decision = self.policy.judge(record, self.records, done=report.done) if report.evaluations else Decision()
         match decision:
             case Decision(action=Action.STOP | Action.PAUSE):
                 self._end(number, TrialState.PRUNED, decision)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpac
     return build_space(config.space if given is None else given, ground.recipe.full(), ground.loaded.card)
 
 
-def worker_context(
+def worker_context(  # noqa: PLR0913 - all that a worker is told
     ground: Ground,
     objective: Objective,
     trials: Path,
@@ -128,6 +128,8 @@ def worker_context(
     deadline: float | None,
     gpus: float,
     reuse: Reuse | None,
+    stages: Path | None = None,
+    companions: Sequence[Recipe] = (),
 ) -> WorkerContext:
     """What the workers of a search are given."""
     return WorkerContext(
@@ -143,6 +145,8 @@ def worker_context(
         device="cuda" if gpus else "cpu",
         deadline=deadline,
         reuse=reuse,
+        stages=stages.resolve() if stages else None,
+        companions=tuple(companions),
     )
 
 

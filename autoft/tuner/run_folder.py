@@ -32,6 +32,7 @@ class RunFolder:
         self.history_csv = path / "history.csv"
         self.summary = path / "summary.json"
         self.trials = path / "trials"
+        self.stages = path / "stages"
         self.scratch = path / ".ray"
 
     @property

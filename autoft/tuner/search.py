@@ -10,8 +10,9 @@ from typing import Any
 
 from autoft.cache import Reuse
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
-from autoft.recipe import parse_assignment
+from autoft.recipe import Recipe, parse_assignment
 from autoft.record import TrialRecord
+from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, drop_checkpoints, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
@@ -177,6 +178,8 @@ class _OpenSearch:
     slots: Slots
     cpus: int
     reuse: Reuse | None
+    shares_stages: bool
+    companions: tuple[Recipe, ...]
 
     def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
@@ -189,6 +192,8 @@ class _OpenSearch:
             deadline=clock.deadline,
             gpus=self.slots.gpus,
             reuse=self.reuse,
+            stages=folder.stages if self.shares_stages else None,
+            companions=self.companions,
         )
         try:
             run_on_ray(conductor, context, self.slots, folder.scratch)
@@ -236,7 +241,9 @@ def _open(
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor))
     reuse = reuse_in(config, ground, space, objective)
-    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker, reuse)
+    shares = config.reuse.stages == "on"
+    companions = likely_head_stages(conductor.policy, space, config.search.sampler) if shares else ()
+    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker, reuse, shares, companions)
 
 
 def _folder(config: SearchConfig, model: str) -> RunFolder:

@@ -21,8 +21,8 @@ from autoft.errors import StorageError
 from autoft.files import write_text
 from autoft.model import LoadedModel, load_model
 from autoft.recipe import ModelConfig, Recipe
-from autoft.record import Evaluation, Objective
-from autoft.training import StagedTrainer
+from autoft.record import Curve, Evaluation, Objective
+from autoft.training import StagedTrainer, StageTree
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,18 @@ class WorkerContext:
     """Seconds since the epoch at which trials stop training."""
     reuse: Reuse | None = None
     """Where activations are kept; None computes them each time."""
+    stages: Path | None = None
+    """Folder of the results of stages that trials share; None runs every stage."""
+    companions: tuple[Recipe, ...] = ()
+    """Recipes whose opening head stages are likely to be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a worker says after a step."""
 
-    evaluation: Evaluation | None = None
+    evaluations: Curve = ()
+    """The newest: one, or all of a stage that the trial forked from."""
     done: bool = False
     """The trial has run all of its stages, or diverged."""
     out_of_time: bool = False
@@ -62,9 +67,8 @@ class Report:
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        evaluation = self.evaluation.plain() if self.evaluation else None
         return {
-            "evaluation": evaluation,
+            "evaluations": [evaluation.plain() for evaluation in self.evaluations],
             "done": self.done,
             "out_of_time": self.out_of_time,
             "crash": self.crash,
@@ -74,9 +78,8 @@ class Report:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Report":
         """The inverse of `plain`."""
-        evaluation = plain["evaluation"]
         return cls(
-            evaluation=Evaluation.from_plain(evaluation) if evaluation else None,
+            evaluations=tuple(Evaluation.from_plain(evaluation) for evaluation in plain["evaluations"]),
             done=plain["done"],
             out_of_time=plain["out_of_time"],
             crash=plain["crash"],
@@ -96,9 +99,10 @@ class Worker:
         self._context: WorkerContext | None = None
         self._base: LoadedModel | None = None
         self._cache: ActivationCache | None = None
+        self._tree: StageTree | None = None
         self._notes: list[str] = []
         self._trainer: StagedTrainer | None = None
-        self._untold: list[Evaluation] = []
+        self._untold: Curve = ()
         self._folder: Path | None = None
         self._failed: str | None = None
 
@@ -108,14 +112,16 @@ class Worker:
         Evaluations of the checkpoint beyond the ``known`` first ones are told again: a driver that was killed may
         not have heard of them.
         """
-        self._trainer, self._untold, self._failed = None, [], None
+        if self._trainer:
+            self._trainer.close()
+        self._trainer, self._untold, self._failed = None, (), None
         try:
             context = self._context = self._context or self._open_context()
             torch.set_num_threads(context.threads)
             self._folder = context.trials / f"{number:04d}"
             write_text(self._folder / "worker_pid", f"{os.getpid()}\n")
             self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"), context, self._folder)
-            self._untold = list(self._trainer.curve[known:])
+            self._untold = self._trainer.curve[known:]
         except Exception as error:  # noqa: BLE001 - the trial boundary
             self._failed = self._crashed(error)
 
@@ -124,8 +130,8 @@ class Worker:
         if self._trainer is None or self._folder is None:
             return Report(crash=self._failed, done=True)
         if self._untold:
-            evaluation = self._untold.pop(0)
-            return Report(evaluation=evaluation, done=self._trainer.done and not self._untold)
+            untold, self._untold = self._untold, ()
+            return Report(evaluations=untold, done=self._trainer.done)
         try:
             report = _advance(self._trainer, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary
@@ -144,6 +150,8 @@ class Worker:
                 image_size=context.image_size,
             )
             self._cache = ActivationCache(context.reuse, context.data, self._notes.append) if context.reuse else None
+            if context.stages:
+                self._tree = StageTree(context.stages, companions=context.companions, notify=self._notes.append)
         trainer = StagedTrainer(
             recipe,
             self._base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
@@ -152,6 +160,7 @@ class Worker:
             device=context.device,
             should_stop=lambda: context.deadline is not None and time.time() >= context.deadline,
             cache=self._cache,
+            tree=self._tree,
         )
         trainer.restore(folder / "checkpoint")
         return trainer
@@ -168,8 +177,8 @@ class Worker:
 def _advance(trainer: StagedTrainer, folder: Path) -> Report:
     if trainer.done:
         return Report(done=True)
-    evaluation = trainer.advance()
-    if evaluation is None:
+    evaluations = trainer.advance()
+    if not evaluations:
         return Report(out_of_time=True, done=True)
     trainer.save(folder / "checkpoint")
-    return Report(evaluation=evaluation, done=trainer.done)
+    return Report(evaluations=evaluations, done=trainer.done)

@@ -104,3 +104,11 @@ def test_the_default_metric_is_among_those_that_fit(kind):
 
 def test_errors_are_minimised_and_scores_maximised():
     assert {name for name, metric in METRICS.items() if metric.mode == "min"} == {"log_loss", "mae", "mse", "loss"}
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_average_precision_is_scikit_learns_also_where_scores_are_equal(rng, levels):
+    truth = rng.random((120, 6)) < 0.2
+    scores = rng.integers(0, levels, size=(120, 6)) / levels
+    expected = [sk.average_precision_score(truth[:, label], scores[:, label]) for label in range(6)]
+    assert average_precision(truth, scores) == pytest.approx(np.mean(expected), abs=1e-12)

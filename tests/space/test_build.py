@@ -82,11 +82,13 @@ ERRORS = {
     "not a mapping": ("lr: 3", ["space.lr: must be a mapping with path, type and a range, got 3"]),
     "no type": (
         "lr: {path: stages.tune.lr, low: 1, high: 2}",
-        ["space.lr.type: is required, one of: int, float, categorical, bool, choice; or give a value"],
+        ["space.lr.type: is required, one of: int, float, categorical, bool, choice, bundle; or give a value"],
     ),
     "unknown type": (
         "lr: {path: stages.tune.lr, type: flaot, low: 1, high: 2}",
-        ["space.lr.type: must be one of: int, float, categorical, bool, choice, got 'flaot' (did you mean 'float'"],
+        [
+            "space.lr.type: must be one of: int, float, categorical, bool, choice, bundle, got 'flaot' (did you mean 'float'"
+        ],
     ),
     "unknown key": (
         "lr: {path: stages.tune.lr, type: float, low: 1e-3, hihg: 1e-2}",

@@ -83,7 +83,7 @@ def test_the_familys_own_rates_lie_within_the_ranges(name, family, card):
 
 def test_the_default_space_searches_depth_rates_dropout_decay_and_norm(card):
     space = build_space(shipped("freeze_depth")["space"], base_of("freeze_depth").full(), card("cnn", 7))
-    assert set(space.names) == {"depth", "lr", "head_lr", "dropout", "weight_decay", "norm"}
+    assert set(space.names) == {"head", "depth", "lr", "head_lr", "dropout", "weight_decay", "norm"}
     assert (space.ranges["depth"].low, space.ranges["depth"].high) == (0, 7)
 
 
@@ -92,7 +92,7 @@ def test_feature_extraction_is_a_legal_draw_of_the_default_space(card):
 
     base = base_of("freeze_depth")
     space = build_space(shipped("freeze_depth")["space"], base.full(), card())
-    params = {"depth": 0, "head_lr": 1e-3, "dropout": 0.0, "weight_decay": 1e-4}
+    params = {"head": "quick", "depth": 0, "head_lr": 1e-3, "dropout": 0.0, "weight_decay": 1e-4}
     recipe = base.override(space.draw(RepeatedTrial(params)))
     assert all(stage.head_only for stage in recipe.stages)
     assert space.project(recipe.full()) == params

@@ -197,3 +197,42 @@ def test_an_optuna_study_draws_from_it(base, card, raw):
         if not callable(raw):
             assert space.project(recipe.full()) == drawn.params
         study.tell(drawn, recipe.model.drop_rate)
+
+
+BUNDLE = {
+    "head": {
+        "path": "stages.head",
+        "type": "bundle",
+        "options": {"slow": {"head_lr": 1e-3, "drop_rate": 0.0}, "fast": {"head_lr": 1e-2, "drop_rate": 0.2}},
+    }
+}
+
+
+def test_a_bundle_sets_several_settings_below_one_path_and_is_read_off_a_recipe(base, card):
+    space = build_space(BUNDLE, base.full(), card())
+    trial = RepeatedTrial({"head": "fast"})
+    assert space.draw(trial) == {"stages.head.head_lr": 1e-2, "stages.head.drop_rate": 0.2}
+    assert space.project(base.override({"stages.head.head_lr": 1e-3, "stages.head.drop_rate": 0.0}).full()) == {
+        "head": "slow"
+    }
+    assert space.project(base.override({"stages.head.head_lr": 1e-3}).full()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "at least one option"),
+        ({"a": {"head_lr": 1e-3}, "b": {"drop_rate": 0.1}}, "must all set the same keys, got: a sets head_lr"),
+        ({"a": {"head_lr": 1e-3}, "b": {"head_lr": 1e-3}}, "must differ"),
+        ({"a": {"headlr": 1e-3}}, "headlr"),
+    ],
+)
+def test_a_bundle_that_cannot_be_is_refused(base, card, options, told):
+    with pytest.raises(ConfigError, match=told):
+        build_space({"head": {**BUNDLE["head"], "options": options}}, base.full(), card())
+
+
+def test_a_bundle_and_a_dimension_that_set_the_same_place_are_refused(base, card):
+    other = {"rate": {"path": "stages.head.head_lr", "type": "float", "low": 1e-4, "high": 1e-2}}
+    with pytest.raises(ConfigError, match="sets 'stages.head.head_lr'"):
+        build_space({**BUNDLE, **other}, base.full(), card())

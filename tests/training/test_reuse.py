@@ -216,6 +216,6 @@ def test_a_build_ends_when_the_time_is_up_and_leaves_nothing(tmp_path):
         should_stop=out_of_time,
         cache=cache,
     )
-    assert trainer.advance() is None
+    assert trainer.advance() == ()
     assert len(asked) == 2
     assert not [path for path in tmp_path.iterdir() if path.name != ".locks"]

@@ -87,6 +87,7 @@ def test_norm_eval_keeps_the_statistics_of_unfrozen_norms(tiny):
 def test_a_frozen_tensor_that_changes_is_an_error_at_the_end_of_the_stage(tiny, broken):
     world = tiny.world()
     trainer = world.trainer(tiny.recipe(STAGES[:1]))
+    trainer.advance()
     tensors = world.loaded.module.named_parameters() if broken == "parameter" else world.loaded.module.named_buffers()
     next(tensors)[1].data.add_(1e-7)
     with pytest.raises(FreezeError, match="bit-identical"):
@@ -109,7 +110,7 @@ def test_the_next_stage_starts_from_the_best_of_the_stage_before(tiny):
         {"name": "again", "unfreeze": 0, "epochs": 1},
     ]
     trainer = world.trainer(tiny.recipe(stages))
-    first = [trainer.advance() for _ in range(6)]
+    first = [trainer.advance()[0] for _ in range(6)]
     best = best_evaluation(first, world.data.task.objective())
     assert best is not first[-1], "the case is no case"
     assert evaluate(world.loaded, world.data, world.data.splits.val) == best.metrics
@@ -155,7 +156,7 @@ def test_a_stop_records_nothing_and_going_on_gives_the_same_curve(tiny):
     whole = tiny.seen(tiny.finish(world.trainer(recipe)))
     asked = iter([False, False, True, *[False] * 100])
     trainer = world.trainer(recipe, should_stop=lambda: next(asked))
-    assert trainer.advance() is None
+    assert trainer.advance() == ()
     assert trainer.curve == ()
     assert tiny.seen(tiny.finish(trainer)) == whole
 
@@ -276,10 +277,9 @@ def test_the_prefix_of_a_stage_is_what_no_stage_so_far_has_trained(tiny):
     world = tiny.world()
     stages = [STAGES[0], STAGES[1], {"name": "back", "unfreeze": 0, "epochs": 1}]
     trainer, boundaries = world.trainer(tiny.recipe(stages)), []
-    while not trainer.done:
-        boundaries.append(trainer._run.forward.boundary)
-        trainer.advance()
-    assert boundaries == [3, 3, 2, 2, 2]
+    while trainer.advance():
+        boundaries += [trainer._engine._ground.forward.boundary] if trainer._engine else []
+    assert boundaries == [3, 2]
 
 
 def test_what_is_evaluated_is_what_is_kept_also_with_an_average(tiny):
@@ -320,9 +320,12 @@ def test_training_on_a_gpu_keeps_the_freezing_laws_and_resumes(tiny, tmp_path):
 def test_the_optimizer_goes_into_the_next_stage_with_the_state_of_the_best_evaluation(tiny, opt):
     world = tiny.world()
     trainer = world.trainer(tiny.recipe(STAGES[:2], optimisation={"opt": opt}))
-    while trainer._run.index == 0:
-        first = trainer._run
+    trainer.advance()
+    first = trainer._engine
+    while trainer._engine:
         trainer.advance()
-    carried = trainer._run.optimizer_state()
-    assert set(carried) == set(first.best.optimizer) != set()
-    assert all(torch.equal(value, first.best.optimizer[key]) for key, value in carried.items())
+    expected = first.best.optimizer
+    trainer._engine = trainer._open(companions=False)
+    carried = trainer._engine._run.optimizer_state()
+    assert set(carried) == set(expected) != set()
+    assert all(torch.equal(value, expected[key]) for key, value in carried.items())

@@ -66,7 +66,7 @@ def run_to_end(conductor, length=3):
     """A loop over workers that report rising values until the conductor has no more trials."""
     while (turn := conductor.next_trial()) is not Turn.FINISHED:
         for index in range(1, length + 1):
-            report = Report(evaluation=evaluation(index, 0.1 * index + 0.01 * turn.number), done=index == length)
+            report = Report(evaluations=(evaluation(index, 0.1 * index + 0.01 * turn.number),), done=index == length)
             if conductor.hear(turn.number, report) is Action.STOP:
                 break
     return conductor
@@ -84,7 +84,7 @@ def test_no_trial_is_drawn_while_all_slots_are_busy():
     assert isinstance(conductor.next_trial(), Assignment)
     assert conductor.next_trial() is Turn.WAIT
     assert len(conductor.ledger.trials()) == 2
-    conductor.hear(0, Report(evaluation=evaluation(1, 0.5), done=True))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),), done=True))
     assert conductor.next_trial() == Assignment(2, RECIPE)
 
 
@@ -121,7 +121,7 @@ def test_nothing_starts_after_the_deadline_and_running_trials_are_stopped_for_th
     conductor.next_trial()
     time.now = 1061.0
     assert conductor.next_trial() is Turn.FINISHED
-    assert conductor.hear(0, Report(evaluation=evaluation(1, 0.5))) is Action.STOP
+    assert conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),))) is Action.STOP
     assert conductor.records[0].reason == "budget"
     assert conductor.records[0].state == TrialState.PRUNED
 
@@ -144,7 +144,7 @@ def test_evaluations_carry_the_wall_clock_through_a_resume():
     conductor = Conductor(ledger, ScriptedPolicy(1), ACCURACY, Clock(990.0, offset_s=100.0, now=time), 1, Silent())
     conductor.open()
     conductor.next_trial()
-    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
     assert ledger.trials()[0].curve[0].wall_s == 110.0
 
 
@@ -153,14 +153,14 @@ def test_an_interrupted_search_goes_on_with_the_same_trials_first():
     first = conduct(ScriptedPolicy(4), ledger=ledger)
     first.next_trial()
     first.next_trial()
-    first.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    first.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
     first.suspend()
     assert [record.state for record in ledger.trials()] == [TrialState.WAITING] * 2
 
     second = conduct(ScriptedPolicy(4), ledger=ledger)
     assert [second.next_trial().number, second.next_trial().number] == [0, 1]
-    second.hear(0, Report(evaluation=evaluation(2, 0.6), done=True))
-    second.hear(1, Report(evaluation=evaluation(1, 0.6), done=True))
+    second.hear(0, Report(evaluations=(evaluation(2, 0.6),), done=True))
+    second.hear(1, Report(evaluations=(evaluation(1, 0.6),), done=True))
     run_to_end(second)
     assert [len(record.curve) for record in ledger.trials()] == [2, 1, 3, 3]
 
@@ -176,8 +176,8 @@ def test_trials_left_running_by_a_killed_driver_are_taken_up_again():
 def test_an_evaluation_redone_after_a_resume_replaces_the_lost_one():
     conductor = conduct(ScriptedPolicy(1))
     conductor.next_trial()
-    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
-    conductor.hear(0, Report(evaluation=evaluation(1, 0.5)))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
     assert len(conductor.records[0].curve) == 1
     assert len(conductor.ledger.trials()[0].curve) == 1
 
@@ -185,7 +185,7 @@ def test_an_evaluation_redone_after_a_resume_replaces_the_lost_one():
 def test_a_diverged_trial_is_pruned_even_when_it_is_its_last_word():
     conductor = conduct(ScriptedPolicy(1, {(0, 1): stop("diverged", "the loss is nan")}))
     conductor.next_trial()
-    report = Report(evaluation=evaluation(1, math.nan, diverged="the loss is nan"), done=True)
+    report = Report(evaluations=(evaluation(1, math.nan, diverged="the loss is nan"),), done=True)
     assert conductor.hear(0, report) is Action.STOP
     record = conductor.ledger.trials()[0]
     assert (record.state, record.reason) == (TrialState.PRUNED, "diverged")
@@ -193,10 +193,10 @@ def test_a_diverged_trial_is_pruned_even_when_it_is_its_last_word():
 
 
 def test_reports_survive_json():
-    report = Report(evaluation=evaluation(1, math.nan, diverged="x"), done=True)
+    report = Report(evaluations=(evaluation(1, math.nan, diverged="x"),), done=True)
     again = Report.from_plain(report.plain())
     assert again.done
-    assert math.isnan(again.evaluation.value)
+    assert math.isnan(again.evaluations[0].value)
 
 
 def test_what_workers_have_to_say_of_the_search_is_told_once():
@@ -205,10 +205,10 @@ def test_what_workers_have_to_say_of_the_search_is_told_once():
     conductor.observer = type("Listener", (Silent,), {"note": lambda _self, text: told.append(text)})()
     for number in range(2):
         conductor.next_trial()
-        conductor.hear(number, Report(evaluation=evaluation(1, 0.5), notes=("the disk is full",)))
+        conductor.hear(number, Report(evaluations=(evaluation(1, 0.5),), notes=("the disk is full",)))
     assert told == conductor.notes == ["the disk is full"]
 
 
 def test_a_report_is_the_same_after_its_way_as_json():
-    report = Report(evaluation=evaluation(1, 0.5, saved_s=0.25, reused="blocks.3"), notes=("a", "b"))
+    report = Report(evaluations=(evaluation(1, 0.5, saved_s=0.25, reused="blocks.3"),), notes=("a", "b"))
     assert Report.from_plain(report.plain()) == report

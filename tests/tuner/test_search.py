@@ -128,7 +128,7 @@ def test_the_same_search_goes_on_where_it_ended(finished):
     more = search(finished.path.parent, num_samples=10)
     after = more.trials_dataframe()
     assert len(after) == 10
-    pd.testing.assert_frame_equal(after.iloc[:8][before.columns], before)
+    pd.testing.assert_frame_equal(after.iloc[:8][before.columns], before, check_dtype=False)
 
 
 def test_another_data_set_under_the_same_name_is_refused_and_changes_nothing(finished):

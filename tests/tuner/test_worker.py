@@ -33,7 +33,7 @@ def reports(worker):
     found = []
     while not found or not found[-1].done:
         found.append(worker.step())
-    return [report.evaluation for report in found]
+    return [evaluation for report in found for evaluation in report.evaluations]
 
 
 def plain(evaluations):
@@ -64,7 +64,7 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_never_stopped(ground, tmp_pat
 
     first = a_worker(ground, tmp_path / "parts")
     first.begin(0, ground.recipe.full())
-    before = [first.step().evaluation for _ in range(steps)]
+    before = [first.step().evaluations[0] for _ in range(steps)]
     second = a_worker(ground, tmp_path / "parts")
     second.begin(0, ground.recipe.full(), known=steps)
     assert plain([*before, *reports(second)]) == plain(expected)
@@ -73,7 +73,7 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_never_stopped(ground, tmp_pat
 def test_an_evaluation_that_the_ledger_missed_is_told_again_and_not_trained_again(ground, tmp_path):
     first = a_worker(ground, tmp_path)
     first.begin(0, ground.recipe.full())
-    missed = [first.step().evaluation for _ in range(2)][1]
+    missed = [first.step().evaluations[0] for _ in range(2)][1]
     second = a_worker(ground, tmp_path)
     second.begin(0, ground.recipe.full(), known=1)
     told = reports(second)
@@ -88,7 +88,7 @@ def test_a_finished_checkpoint_whose_last_word_was_missed_is_done_with_it(ground
     second = a_worker(ground, tmp_path)
     second.begin(0, ground.recipe.full(), known=2)
     report = second.step()
-    assert (report.evaluation, report.done) == (last, True)
+    assert (report.evaluations, report.done) == ((last,), True)
 
 
 def test_a_crash_is_told_and_the_worker_goes_on_with_the_next_trial(ground, tmp_path):

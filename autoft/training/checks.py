@@ -1,0 +1,59 @@
+"""What is checked and drawn up before a trial trains."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoft.data import DataHandle
+from autoft.data.metrics import Array
+from autoft.errors import ConfigError, ModelError
+from autoft.model import FreezePlan, LoadedModel, state_digest
+from autoft.recipe import Recipe
+from autoft.training.optim import group_rate
+
+
+def check_settings(recipe: Recipe, data: DataHandle) -> None:
+    """Refuse settings that have no meaning for the data.
+
+    Raises:
+        ConfigError: one line per setting.
+    """
+    data.task.check(recipe.data, recipe.optimisation)
+    if recipe.data.augment != "none" and not data.spec.image:
+        raise ConfigError(f"data.augment: needs images, got {recipe.data.augment!r} for tensors; use none")
+
+
+def check_rates(recipe: Recipe, plans: Sequence[FreezePlan], loaded: LoadedModel) -> None:
+    """Refuse a recipe whose rates nobody filled in.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for stage, plan in zip(recipe.stages, plans, strict=True):
+        for index in plan.trainable:
+            group_rate(stage, index, len(loaded.groups))
+
+
+def check_base(loaded: LoadedModel) -> None:
+    """Refuse a model that is not in its base state.
+
+    Raises:
+        ModelError: it has been trained.
+    """
+    if state_digest(loaded.module, loaded.groups[:-1]) != loaded.digest:
+        raise ModelError(f"{loaded.card.name}: has been trained already; take a fresh one with loaded.reset()")
+
+
+def constant_loss(data: DataHandle, batches: list[Array]) -> float:
+    """Loss of the best constant predictor of what the sampler draws."""
+    drawn = data.targets[np.concatenate(batches)]
+    return data.task.constant_loss(drawn, drawn)
+
+
+def class_weights(recipe: Recipe, data: DataHandle, device: torch.device) -> Tensor | None:
+    """The recipe's class weights (classes,), if it asks for any."""
+    if recipe.data.class_weights == "none":
+        return None
+    return data.task.class_weights(data.targets[data.splits.train]).to(device)
