@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,10 +52,10 @@ class Activations:
             flips: which of them are mirrored (B,); needs rows of mirrored items.
         """
         if flips is None:
-            return self.form.unpack(self.plain.take(items))
+            return self.form.unpack(torch.from_numpy(self.plain.take(items)))
         assert self.mirrored is not None
         field = self.form.field
         rows = np.empty((len(items), *field.shape), field.dtype)
         rows[~flips] = self.plain.take(items[~flips])
         rows[flips] = self.mirrored.take(items[flips])
-        return self.form.unpack(rows)
+        return self.form.unpack(torch.from_numpy(rows))

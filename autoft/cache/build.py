@@ -13,7 +13,7 @@ from autoft.cache.probe import Form, walk
 from autoft.data import DataHandle
 from autoft.data.feed import read_ahead
 from autoft.data.inputs import as_inputs
-from autoft.model import MICRO_BATCH, LoadedModel, micro_batches, set_eval
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, micro_batches, set_eval
 from autoft.shards import Shards, ShardStore, Writer
 
 
@@ -42,7 +42,7 @@ class Builder:
     loaded: LoadedModel
     data: DataHandle
     device: torch.device
-    mixed: bool
+    manner: Manner
     should_stop: Callable[[], bool]
     seconds: float = 0.0
     """That building has taken; waiting for others is not counted."""
@@ -91,10 +91,10 @@ class Builder:
 
     def _put(self, writers: Mapping[Entry, Writer], indices: np.ndarray, fields: Mapping[str, Tensor]) -> None:
         moved = {name: field.to(self.device) for name, field in fields.items()}
-        inputs = as_inputs(moved, self.data, self.loaded.card)
+        inputs = as_inputs(moved, self.data, self.loaded.card, channels_last=self.manner.channels_last)
         of = {entry.boundary: (entry, writer) for entry, writer in writers.items()}
         for _, part in micro_batches(inputs, len(indices)):
-            for boundary, rows in walk(self.loaded, part, of, mixed=self.mixed):
+            for boundary, rows in walk(self.loaded, part, of, self.manner):
                 entry, writer = of[boundary]
                 kept = torch.cat([rows[: len(indices)]])
                 writer.put(slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)})

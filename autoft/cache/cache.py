@@ -15,7 +15,7 @@ from autoft.cache.probe import Probe, probe
 from autoft.data import DataHandle
 from autoft.data.inputs import as_inputs
 from autoft.errors import StorageError
-from autoft.model import MICRO_BATCH, LoadedModel
+from autoft.model import MICRO_BATCH, LoadedModel, Manner
 from autoft.shards import Shards, ShardStore, default_max_bytes, default_root
 
 _IN_MEMORY_BYTES = 64 * 2**20
@@ -94,7 +94,7 @@ class ActivationCache:
         loaded: LoadedModel,
         needs: Sequence[Need],
         *,
-        mixed: bool = False,
+        manner: Manner | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Prepared:
         """Open what the stages need and what pays, building in one pass what is missing.
@@ -102,37 +102,39 @@ class ActivationCache:
         With it goes what the whole search is expected to ask for. The model must be in its base state; it is in eval
         mode afterwards.
         """
+        manner = manner or Manner()
         asked = {need.boundary for need in needs if need.boundary > 0}
         if not asked or not self._data.content or loaded.chain.why_not is not None:
             return Prepared()
-        known = self._find_out(loaded, asked | set(self._reuse.passes), mixed=mixed)
+        known = self._find_out(loaded, asked | set(self._reuse.passes), manner)
         for boundary in sorted(asked - set(known.probes)):
             self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor")
         mirrored = any(need.mirrored for need in needs)
-        entries = self._entries(loaded, known, mirrored=mirrored, mixed=mixed)
+        entries = self._entries(loaded, known, manner, mirrored=mirrored)
         choices = self._choose(known, entries, needs)
         self._tell_what_is_too_large(loaded, choices, asked)
         wanted = {index for index, choice in choices.items() if choice.verdict is Verdict.REUSE}
         if not wanted & asked:
             return Prepared()
         device = next(loaded.module.parameters()).device
-        builder = Builder(loaded, self._data, device, mixed, should_stop)
+        builder = Builder(loaded, self._data, device, manner, should_stop)
         self._open([entry for entry in entries if entry.boundary in wanted], asked, builder)
         return Prepared(self._activations(loaded, known, entries, asked), builder.seconds)
 
-    def _find_out(self, loaded: LoadedModel, boundaries: Iterable[int], *, mixed: bool) -> _Known:
+    def _find_out(self, loaded: LoadedModel, boundaries: Iterable[int], manner: Manner) -> _Known:
         device = next(loaded.module.parameters()).device
         possible = sorted({index for index in boundaries if 0 < index < len(loaded.chain)})
-        key = (loaded.digest, str(device), torch.get_num_threads(), mixed, *possible)
+        key = (loaded.digest, str(device), torch.get_num_threads(), manner, *possible)
         if key not in self._known:
             few = np.arange(min(MICRO_BATCH, len(self._data)))
             moved = {name: rows.to(device) for name, rows in self._data.read(few).items()}
-            probes = probe(loaded, as_inputs(moved, self._data, loaded.card), possible, mixed=mixed)
+            inputs = as_inputs(moved, self._data, loaded.card, channels_last=manner.channels_last)
+            probes = probe(loaded, inputs, possible, manner)
             self._known[key] = _Known(probes, group_digests(loaded, max(possible)))
         return self._known[key]
 
-    def _entries(self, loaded: LoadedModel, known: _Known, *, mirrored: bool, mixed: bool) -> list[Entry]:
-        around = surroundings(loaded.card, next(loaded.module.parameters()).device, mixed=mixed)
+    def _entries(self, loaded: LoadedModel, known: _Known, manner: Manner, *, mirrored: bool) -> list[Entry]:
+        around = surroundings(loaded.card, next(loaded.module.parameters()).device, manner)
         return [
             Entry(
                 entry_key(known.digests[:boundary], found, self._data, around, mirrored=flip),

@@ -10,7 +10,7 @@ import torch
 
 from autoft.cache.probe import Probe
 from autoft.data import DataHandle
-from autoft.model import MICRO_BATCH, LoadedModel, state_digest
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, state_digest
 from autoft.record import ModelCard
 
 _FORMAT = 1
@@ -32,11 +32,14 @@ class Surroundings:
     format: int = _FORMAT
 
 
-def surroundings(card: ModelCard, device: torch.device, *, mixed: bool) -> Surroundings:
+def surroundings(card: ModelCard, device: torch.device, manner: Manner) -> Surroundings:
     """Those of this process."""
     kind = device.type if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
     threads = torch.get_num_threads() if device.type == "cpu" else 0
-    return Surroundings(kind, threads, mixed, torch.__version__, version("timm"), card.mean, card.std)
+    layout = "channels_last" if manner.channels_last else "contiguous"
+    return Surroundings(
+        kind, threads, manner.mixed, torch.__version__, version("timm"), card.mean, card.std, memory_format=layout
+    )
 
 
 def group_digests(loaded: LoadedModel, count: int) -> tuple[str, ...]:
@@ -54,6 +57,6 @@ def entry_key(prefix: Sequence[str], probe: Probe, data: DataHandle, around: Sur
         around: everything else.
         mirrored: whether the items are mirrored left to right.
     """
-    form = [probe.form.shape, str(probe.form.dtype), probe.form.channels_last]
+    form = [probe.form.shape, str(probe.form.dtype), probe.form.channels_last, probe.form.half]
     parts = [list(prefix), probe.digest, form, data.content, len(data), asdict(around), mirrored]
     return f"activations-{blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()}"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autoft.model import MICRO_BATCH, LoadedModel, micro_batches, model_input, precision, set_eval, tensor_digest
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, halved, micro_batches, model_input, set_eval, tensor_digest
 from autoft.shards import Field
 
 _LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
@@ -29,30 +29,37 @@ class Form:
     """Of one row."""
     dtype: torch.dtype
     channels_last: bool
+    half: bool = False
+    """Kept as float16, which the tail gets in ``dtype`` again."""
 
     @classmethod
-    def of(cls, rows: Tensor) -> "Form | None":
+    def of(cls, rows: Tensor, *, half: bool = False) -> "Form | None":
         """The form of a batch; None if it cannot be kept."""
         plain = torch.empty(rows.shape, device="meta").stride()
         if not _can_be_kept(rows) or not (rows.stride() == plain or _is_channels_last(rows)):
             return None
-        return cls(tuple(rows.shape[1:]), rows.dtype, rows.stride() != plain)
+        return cls(tuple(rows.shape[1:]), rows.dtype, rows.stride() != plain, half and rows.dtype.itemsize > 2)
 
     @property
     def field(self) -> Field:
         """As the shards keep a row."""
         shape = (*self.shape[1:], self.shape[0]) if self.channels_last else self.shape
-        return Field(shape, str(_AS_BITS.get(self.dtype, self.dtype)).removeprefix("torch."))
+        return Field(shape, str(_AS_BITS.get(self.kept, self.kept)).removeprefix("torch."))
+
+    @property
+    def kept(self) -> torch.dtype:
+        """Type in the shards."""
+        return torch.float16 if self.half else self.dtype
 
     def pack(self, rows: Tensor) -> NDArray[Any]:
         """A batch as the shards keep it."""
-        plain = rows.detach().permute(_LAST[rows.dim()]) if self.channels_last else rows.detach()
-        plain = plain.contiguous().cpu()
-        return plain.view(_AS_BITS.get(self.dtype, self.dtype)).numpy()
+        plain = halved(rows.detach()) if self.half else rows.detach()
+        plain = plain.permute(_LAST[rows.dim()]) if self.channels_last else plain
+        return plain.contiguous().cpu().view(_AS_BITS.get(self.kept, self.kept)).numpy()
 
-    def unpack(self, array: NDArray[Any]) -> Tensor:
-        """The inverse of `pack`; the tensor shares the array's memory."""
-        rows = torch.from_numpy(array).view(self.dtype)
+    def unpack(self, kept: Tensor) -> Tensor:
+        """The inverse of `pack`, on any device; where nothing was rounded the tensor shares the memory."""
+        rows = kept.view(self.kept).to(self.dtype)
         return rows.permute(_FIRST[rows.dim()]) if self.channels_last else rows
 
 
@@ -68,7 +75,7 @@ class Probe:
 
 
 def probe(
-    loaded: LoadedModel, inputs: Mapping[str, Tensor], boundaries: Iterable[int], *, mixed: bool
+    loaded: LoadedModel, inputs: Mapping[str, Tensor], boundaries: Iterable[int], manner: Manner
 ) -> dict[int, Probe]:
     """Run the prefixes on a micro-batch, and once more with other companions and places for each row.
 
@@ -79,7 +86,7 @@ def probe(
         loaded: the model; its weights up to the largest boundary are the base's.
         inputs: of a few items, on the model's device.
         boundaries: each at least 1.
-        mixed: autocast to bfloat16.
+        manner: how the model is run; it and the inputs are in its layout.
     """
     set_eval(loaded)
     size = min(MICRO_BATCH, len(next(iter(inputs.values()))))
@@ -87,18 +94,18 @@ def probe(
     half = MICRO_BATCH // 2
     order = torch.tensor([*reversed(range(half)), *range(half)])
     other = {name: field[order.to(field.device)] for name, field in first.items()}
-    expected = {boundary: (rows, row_s) for boundary, rows, row_s in _timed(loaded, first, boundaries, mixed=mixed)}
+    expected = {boundary: (rows, row_s) for boundary, rows, row_s in _timed(loaded, first, boundaries, manner)}
     probes: dict[int, Probe] = {}
-    for boundary, rows, row_s in _timed(loaded, other, boundaries, mixed=mixed):
+    for boundary, rows, row_s in _timed(loaded, other, boundaries, manner):
         before, before_s = expected[boundary]
-        form = Form.of(before)
+        form = Form.of(before, half=manner.half)
         if form and _same(rows, before[order.to(before.device)]):
             probes[boundary] = Probe(form, tensor_digest(before), min(row_s, before_s))
     return {boundary: found for boundary, found in probes.items() if not _shares_modes(loaded, boundary)}
 
 
 def walk(
-    loaded: LoadedModel, part: Mapping[str, Tensor], boundaries: Iterable[int], *, mixed: bool
+    loaded: LoadedModel, part: Mapping[str, Tensor], boundaries: Iterable[int], manner: Manner
 ) -> Iterator[tuple[int, Any]]:
     """The activations of one micro-batch at each boundary in turn, from one pass.
 
@@ -107,17 +114,17 @@ def walk(
     device = next(iter(part.values())).device
     value: Any = model_input(part)
     at = 0
-    with torch.no_grad(), precision(device, mixed=mixed):
+    with torch.no_grad(), manner.precision(device):
         for boundary in sorted(set(boundaries)):
             value, at = loaded.chain.run(value, at, boundary), boundary
             yield boundary, value
 
 
 def _timed(
-    loaded: LoadedModel, part: Mapping[str, Tensor], boundaries: Iterable[int], *, mixed: bool
+    loaded: LoadedModel, part: Mapping[str, Tensor], boundaries: Iterable[int], manner: Manner
 ) -> Iterator[tuple[int, Tensor, float]]:
     started, spent = perf_counter(), 0.0
-    for boundary, value in walk(loaded, part, boundaries, mixed=mixed):
+    for boundary, value in walk(loaded, part, boundaries, manner):
         if not isinstance(value, Tensor) or len(value) != MICRO_BATCH:
             return
         rows = torch.cat([value])  # as `in_micro_batches` gives it, memory layout included

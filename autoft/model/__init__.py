@@ -19,8 +19,10 @@ from autoft.model.freeze import (
 )
 from autoft.model.groups import LayerGroup, layer_groups
 from autoft.model.inputs import ModelInput, call, model_input
+from autoft.model.layout import laid_out, lay_out
 from autoft.model.linear_head import LinearHead, linear_head
 from autoft.model.load import LoadedModel, load_model
+from autoft.model.manner import Manner, halved
 from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "LayerGroup",
     "LinearHead",
     "LoadedModel",
+    "Manner",
     "ModelInput",
     "apply_plan",
     "build_card",
@@ -41,8 +44,11 @@ __all__ = [
     "complete",
     "describe",
     "family_of",
+    "halved",
     "in_micro_batches",
     "is_norm",
+    "laid_out",
+    "lay_out",
     "layer_groups",
     "linear_head",
     "load_model",

@@ -38,4 +38,5 @@ def precision(device: torch.device, *, mixed: bool) -> AbstractContextManager[ob
 
 
 def _filled(rows: Tensor, missing: int) -> Tensor:
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+    # One by one: an expanded row would make `cat` forget that the others are channels last.
+    return torch.cat([rows, *[rows[-1:]] * missing])

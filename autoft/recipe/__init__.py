@@ -4,6 +4,7 @@ from autoft.recipe.config import Config
 from autoft.recipe.overrides import apply_overrides, look_up, parse_assignment
 from autoft.recipe.schema import (
     DataConfig,
+    MemoryFormat,
     ModelConfig,
     Optimisation,
     Provenance,
@@ -19,6 +20,7 @@ __all__ = [
     "DataConfig",
     "Everything",
     "LastLayers",
+    "MemoryFormat",
     "ModelConfig",
     "Names",
     "Optimisation",

@@ -17,6 +17,7 @@ from autoft.recipe.unfreeze import TopGroups, Unfreeze, UnfreezeValue, parse_unf
 
 Rate: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveRate: TypeAlias = Annotated[float, Field(gt=0.0)]
+MemoryFormat: TypeAlias = Literal["auto", "contiguous", "channels_last"]
 Fraction: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -139,7 +140,7 @@ class Optimisation(Config):
     """Whether the pixels are mixed, or the activations after the frozen prefix."""
     boundary_dtype: Literal["exact", "float16"] = "exact"
     """Whether activations after the frozen prefix keep their type, or are rounded to half precision."""
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    memory_format: MemoryFormat = "auto"
     """Layout of images and convolution weights; auto: the faster one by measurement, written into the recipe."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Decay per step of an average of the weights, which is then what is evaluated and kept."""

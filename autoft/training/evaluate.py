@@ -7,7 +7,8 @@ from torch import Tensor
 from autoft.data import DataHandle
 from autoft.data.feed import read_ahead
 from autoft.data.metrics import Array
-from autoft.model import MICRO_BATCH, LoadedModel, set_eval
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, lay_out, set_eval
+from autoft.recipe import MemoryFormat
 from autoft.training.forward import Forward
 from autoft.training.source import Pixels, Source
 
@@ -19,7 +20,12 @@ def outputs_of(source: Source, forward: Forward, indices: Array) -> Tensor:
 
 
 def evaluate(
-    loaded: LoadedModel, data: DataHandle, indices: Array, *, device: str | torch.device | None = None
+    loaded: LoadedModel,
+    data: DataHandle,
+    indices: Array,
+    *,
+    device: str | torch.device | None = None,
+    memory_format: MemoryFormat = "contiguous",
 ) -> dict[str, float]:
     """All metrics of the data's task on the items ``indices``, in full precision.
 
@@ -30,10 +36,13 @@ def evaluate(
         data: the data.
         indices: item numbers, at least one.
         device: where to; by default the model stays where it is.
+        memory_format: of images and convolution weights, as the recipe has it; the model keeps it.
     """
     if device is not None:
         loaded.module.to(device)
     set_eval(loaded)
-    forward = Forward(loaded, 0)
+    manner = Manner(channels_last=memory_format == "channels_last")
+    lay_out(loaded.module, channels_last=manner.channels_last)
+    forward = Forward(loaded, 0, manner)
     outputs = outputs_of(Pixels(None, data, loaded.card, forward), forward, indices)
     return data.task.metrics(outputs, data.targets[indices])

@@ -78,7 +78,11 @@ def fit(  # noqa: PLR0913 - the options of a run
     with thread_count(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
         trial = run(StagedTrainer(recipe, loaded, data, objective, device=device, cache=cache), report)
         asked = test and len(data.splits.test) > 0
-        return Fit(trial, evaluate(loaded, data, data.splits.test) if asked else None, threads)
+        return Fit(trial, _on_test(recipe, loaded, data) if asked else None, threads)
+
+
+def _on_test(recipe: Recipe, loaded: LoadedModel, data: DataHandle) -> Mapping[str, float]:
+    return evaluate(loaded, data, data.splits.test, memory_format=recipe.optimisation.memory_format)
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """The forward pass in two parts: the prefix that no stage has trained so far, and the tail that trains."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from autoft.model import LoadedModel, in_micro_batches, model_input, precision
+from autoft.model import LoadedModel, Manner, in_micro_batches, model_input
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 
@@ -19,31 +19,32 @@ class Forward:
     rows is a function of the sample alone. Whoever has those rows already can leave it out.
 
     Args:
-        loaded: the model, on its device.
+        loaded: the model, on its device and in the layout of ``manner``.
         boundary: number of leading groups whose weights are the base's; 0 for a model that cannot be cut.
-        mixed_precision: autocast to bfloat16.
+        manner: how both parts run.
     """
 
-    def __init__(self, loaded: LoadedModel, boundary: int, *, mixed_precision: bool = False) -> None:
+    def __init__(self, loaded: LoadedModel, boundary: int, manner: Manner | None = None) -> None:
         self.boundary = boundary
         self.device = next(loaded.module.parameters()).device
         """Where the model was when this was made, and where inputs must be."""
-        self.mixed = mixed_precision
+        self.manner = manner or Manner()
         self._loaded = loaded
 
     @torch.no_grad()
     def prefix(self, inputs: Inputs) -> Tensor | Inputs:
-        """The activation at the boundary, (B, ...), or the inputs themselves where there is no prefix."""
+        """The activation at the boundary, (B, ...), as the manner rounds it, or the inputs where there is no prefix."""
         if self.boundary == 0:
             return inputs
-        with self._precision():
-            return in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
+        with self.manner.precision(self.device):
+            rows = in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
+        return self.manner.at_boundary(rows)
 
     def tail(self, hidden: Tensor | Inputs) -> Tensor:
         """The outputs (B, num_outputs) from the activation at the boundary."""
         chain = self._loaded.chain
         entering = hidden if isinstance(hidden, Tensor) else model_input(hidden)
-        with self._precision():
+        with self.manner.precision(self.device):
             outputs: Tensor = chain.run(entering, self.boundary, len(chain))
         return outputs
 
@@ -56,9 +57,6 @@ class Forward:
         if isinstance(hidden, Tensor):
             return in_micro_batches(lambda part: self.tail(part["hidden"]).float(), {"hidden": hidden})
         return in_micro_batches(lambda part: self.tail(part).float(), hidden)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return precision(self.device, mixed=self.mixed)
 
 
 @contextmanager

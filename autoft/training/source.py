@@ -14,7 +14,7 @@ from autoft.data import DataHandle
 from autoft.data.augment import augment, draw_flips, mixup
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
-from autoft.model import padded
+from autoft.model import laid_out, padded
 from autoft.recipe import Recipe
 from autoft.record import ModelCard
 from autoft.streams import stream
@@ -88,10 +88,11 @@ class Pixels:
         if self._data.spec.image:
             rng = moment.stream(seed, "augment")
             moved = {name: augment(field, recipe.data.augment, rng) for name, field in moved.items()}
-        inputs = as_inputs(moved, self._data, self._card)
+        inputs = self._inputs(moved)
         if recipe.optimisation.mixup > 0:
             shares = self._data.task.distribution(targets)
-            inputs, targets = mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
+            mixed, targets = mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
+            inputs = {name: laid_out(field, channels_last=self._channels_last) for name, field in mixed.items()}
         return self._forward.prefix(inputs), targets
 
     def look(self, indices: Array) -> Inputs:
@@ -100,11 +101,18 @@ class Pixels:
 
     def hidden(self, found: Inputs) -> Rows:
         """Run the prefix."""
-        return self._forward.prefix(as_inputs(self._moved(found), self._data, self._card))
+        return self._forward.prefix(self._inputs(self._moved(found)))
 
     def saved_s(self, size: int) -> float:  # noqa: ARG002 - the seam's
         """Nothing."""
         return 0.0
+
+    @property
+    def _channels_last(self) -> bool:
+        return self._forward.manner.channels_last
+
+    def _inputs(self, fields: Inputs) -> Inputs:
+        return as_inputs(fields, self._data, self._card, channels_last=self._channels_last)
 
     def _moved(self, fields: Inputs) -> Inputs:
         return {name: field.to(self._forward.device) for name, field in fields.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autoft.cache import ActivationCache, Prepared
 from autoft.data import DataHandle
 from autoft.errors import RunError
-from autoft.model import FreezeGuard, FreezePlan, LoadedModel, linear_head, plan_stage
+from autoft.model import FreezeGuard, FreezePlan, LoadedModel, Manner, lay_out, linear_head, plan_stage
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
@@ -77,7 +77,8 @@ class StagedTrainer:
         loaded.module.to(self._device)
         self._plans = [plan_stage(stage, loaded) for stage in recipe.stages]
         check_rates(recipe, self._plans, loaded)
-        self._mixed = self._device.type == "cuda" and recipe.optimisation.amp == "auto"
+        self._manner = Manner.of(recipe.optimisation, self._device)
+        lay_out(loaded.module, channels_last=self._manner.channels_last)
         self._feed = Feed(recipe, data, self._device)
         first = self._feed.order(recipe.stages[0].name, 0)
         self.steps_per_epoch = len(first)
@@ -207,12 +208,13 @@ class StagedTrainer:
             return self._loaded
         other = self._loaded.reset(drop_rate=rate)
         other.module.to(self._device)
+        lay_out(other.module, channels_last=self._manner.channels_last)
         put_back(other.module, self._live(self._index))
         return other
 
     def _ground(self, index: int, loaded: LoadedModel) -> Ground:
         touched = self._touched(index)
-        forward = Forward(loaded, loaded.chain.prefix_length(touched), mixed_precision=self._mixed)
+        forward = Forward(loaded, loaded.chain.prefix_length(touched), self._manner)
         train_source, val_source = self._sources(forward)
         return Ground(
             recipe=self.recipe,
@@ -268,7 +270,7 @@ class StagedTrainer:
     def _prepare(self, cache: ActivationCache) -> Prepared:
         """Open the activations that the stages will read; what is missing is built now."""
         needs = needs_of(self.recipe, self._loaded, self._data, steps_per_epoch=self.steps_per_epoch)
-        return cache.prepare(self._loaded, needs, mixed=self._mixed, should_stop=self._should_stop)
+        return cache.prepare(self._loaded, needs, manner=self._manner, should_stop=self._should_stop)
 
     def _sources(self, forward: Forward) -> tuple[Source, Source]:
         """Where training and evaluation get their rows from."""

@@ -10,7 +10,7 @@ import pandas as pd
 from autoft.errors import SearchFailedError
 from autoft.files import replacing, translated, write_text
 from autoft.model import LoadedModel
-from autoft.recipe import Provenance, Recipe
+from autoft.recipe import MemoryFormat, Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
 from autoft.tuner.conductor import BUDGET, Conductor
@@ -93,10 +93,14 @@ def _score(
     scored = {record.number: record for record in conductor.records if record.baseline and record.best(objective)}
     with thread_count(threads):
         return {
-            number: evaluate(trained, ground.data, ground.data.splits.test)
+            number: evaluate(trained, ground.data, ground.data.splits.test, memory_format=_layout(record))
             for number, record in {**scored, winner.number: winner}.items()
             if (trained := _trained(ground, folder, record))
         }
+
+
+def _layout(record: TrialRecord) -> MemoryFormat:
+    return Recipe.parse(record.proposal.recipe, where=f"trial {record.number}").optimisation.memory_format
 
 
 def _trained(ground: Ground, folder: RunFolder, record: TrialRecord) -> LoadedModel | None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from autoft.cache import ActivationCache, Need, Reuse
 from autoft.data.inputs import as_inputs
-from autoft.model import in_micro_batches, load_model, model_input, set_eval
+from autoft.model import Manner, in_micro_batches, load_model, model_input, set_eval
 from autoft.recipe import ModelConfig
 
 
@@ -147,13 +147,13 @@ def test_another_number_of_threads_or_another_precision_finds_nothing(built, noi
     prepare(path, noise(), base("hand-written").reset())
     assert len(keys(path) - before) == 2
     torch.set_num_threads(1)
-    prepare(path, noise(), base("hand-written").reset(), mixed=True)
+    prepare(path, noise(), base("hand-written").reset(), manner=Manner(mixed=True))
     assert len(keys(path) - before) == 4
 
 
 def test_bfloat16_activations_come_back_bit_for_bit(tmp_path, noise):
     data, loaded = noise(), base("hand-written").reset()
-    found = prepare(tmp_path, data, loaded, mixed=True).activations[4]
+    found = prepare(tmp_path, data, loaded, manner=Manner(mixed=True)).activations[4]
     with torch.autocast("cpu", torch.bfloat16):
         expected = prefix_of(loaded, data, 4)
     rows = found.read(np.arange(len(data)))
