@@ -1,5 +1,6 @@
 """Activations of all items at one boundary, read from shards."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoft.cache.probe import Form
+from autoft.data.metrics import Array
+from autoft.data.variants import PLAIN, Variant
 from autoft.shards import Shards
 
 FIELD = "rows"
@@ -33,7 +36,7 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Activations:
-    """What the prefix makes of each item, and of each mirrored item."""
+    """What the prefix makes of each item, in each of the variants that it may enter as."""
 
     boundary: int
     name: str
@@ -41,21 +44,20 @@ class Activations:
     form: Form
     row_s: float
     """Seconds that computing a row would take, in whole micro-batches."""
-    plain: StoredRows
-    mirrored: StoredRows | None
+    rows: Mapping[Variant, StoredRows]
 
-    def read(self, items: NDArray[np.integer[Any]], flips: NDArray[np.bool_] | None = None) -> Tensor:
+    def read(self, items: Array, variants: Sequence[Variant] = (PLAIN,), choice: Array | None = None) -> Tensor:
         """Rows (B, ...) on the CPU, with the bits and the memory layout that the prefix gives.
 
         Args:
             items: item numbers (B,).
-            flips: which of them are mirrored (B,); needs rows of mirrored items.
+            variants: that the rows are of.
+            choice: which of them each row is of (B,); by default the first.
         """
-        if flips is None:
-            return self.form.unpack(torch.from_numpy(self.plain.take(items)))
-        assert self.mirrored is not None
+        if choice is None or len(variants) == 1:
+            return self.form.unpack(torch.from_numpy(self.rows[variants[0]].take(items)))
         field = self.form.field
         rows = np.empty((len(items), *field.shape), field.dtype)
-        rows[~flips] = self.plain.take(items[~flips])
-        rows[flips] = self.mirrored.take(items[flips])
+        for number in np.unique(choice):
+            rows[choice == number] = self.rows[variants[number]].take(items[choice == number])
         return self.form.unpack(torch.from_numpy(rows))

@@ -13,6 +13,8 @@ from autoft.cache.probe import Form, walk
 from autoft.data import DataHandle
 from autoft.data.feed import read_ahead
 from autoft.data.inputs import as_inputs
+from autoft.data.metrics import Array
+from autoft.data.variants import Variant
 from autoft.model import MICRO_BATCH, LoadedModel, Manner, micro_batches, set_eval
 from autoft.shards import Shards, ShardStore, Writer
 
@@ -27,7 +29,7 @@ class Entry:
 
     key: str
     boundary: int
-    mirrored: bool
+    variant: Variant
     form: Form
 
     def nbytes(self, items: int) -> int:
@@ -80,16 +82,22 @@ class Builder:
         started = perf_counter()
         set_eval(self.loaded)
         parts = np.split(np.arange(len(self.data)), range(MICRO_BATCH, len(self.data), MICRO_BATCH))
-        for indices, fields in read_ahead(parts, lambda part: (part, self.data.read(part))):
-            if self.should_stop():
-                raise BuildStoppedError
-            for mirrored in (False, True):
-                chosen = {entry: writer for entry, writer in writers.items() if entry.mirrored == mirrored}
-                if chosen:
-                    self._put(chosen, indices, _mirrored(fields) if mirrored else fields)
+        of: dict[Variant, dict[Entry, Writer]] = {}
+        for entry, writer in writers.items():
+            of.setdefault(entry.variant, {})[entry] = writer
+
+        def read(part: Array) -> list[tuple[Array, Variant, dict[str, Tensor]]]:
+            fields = self.data.read(part)
+            return [(part, variant, variant.of(fields, part)) for variant in of]
+
+        for found in read_ahead(parts, read):
+            for indices, variant, fields in found:
+                if self.should_stop():
+                    raise BuildStoppedError
+                self._put(of[variant], indices, fields)
         self.seconds += perf_counter() - started
 
-    def _put(self, writers: Mapping[Entry, Writer], indices: np.ndarray, fields: Mapping[str, Tensor]) -> None:
+    def _put(self, writers: Mapping[Entry, Writer], indices: Array, fields: Mapping[str, Tensor]) -> None:
         moved = {name: field.to(self.device) for name, field in fields.items()}
         inputs = as_inputs(moved, self.data, self.loaded.card, channels_last=self.manner.channels_last)
         of = {entry.boundary: (entry, writer) for entry, writer in writers.items()}
@@ -98,7 +106,3 @@ class Builder:
                 entry, writer = of[boundary]
                 kept = torch.cat([rows[: len(indices)]])
                 writer.put(slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)})
-
-
-def _mirrored(fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: images.flip(2) for name, images in fields.items()}

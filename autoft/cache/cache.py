@@ -14,6 +14,7 @@ from autoft.cache.key import entry_key, group_digests, surroundings
 from autoft.cache.probe import Probe, probe
 from autoft.data import DataHandle
 from autoft.data.inputs import as_inputs
+from autoft.data.variants import PLAIN, Variant
 from autoft.errors import StorageError
 from autoft.model import MICRO_BATCH, LoadedModel, Manner
 from autoft.shards import Shards, ShardStore, default_max_bytes, default_root
@@ -50,8 +51,8 @@ class Need:
     """0 where it has no frozen prefix."""
     passes: float
     """How often the rows of all items."""
-    mirrored: bool = False
-    """Whether mirrored items are among them."""
+    variants: tuple[Variant, ...] = (PLAIN,)
+    """The images that items enter as; what is evaluated enters as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,8 @@ class ActivationCache:
         known = self._find_out(loaded, asked | set(self._reuse.passes), manner)
         for boundary in sorted(asked - set(known.probes)):
             self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor")
-        mirrored = any(need.mirrored for need in needs)
-        entries = self._entries(loaded, known, manner, mirrored=mirrored)
+        variants = tuple(dict.fromkeys(variant for need in needs for variant in need.variants))
+        entries = self._entries(loaded, known, manner, variants)
         choices = self._choose(known, entries, needs)
         self._tell_what_is_too_large(loaded, choices, asked)
         wanted = {index for index, choice in choices.items() if choice.verdict is Verdict.REUSE}
@@ -133,17 +134,17 @@ class ActivationCache:
             self._known[key] = _Known(probes, group_digests(loaded, max(possible)))
         return self._known[key]
 
-    def _entries(self, loaded: LoadedModel, known: _Known, manner: Manner, *, mirrored: bool) -> list[Entry]:
+    def _entries(self, loaded: LoadedModel, known: _Known, manner: Manner, variants: Sequence[Variant]) -> list[Entry]:
         around = surroundings(loaded.card, next(loaded.module.parameters()).device, manner)
         return [
             Entry(
-                entry_key(known.digests[:boundary], found, self._data, around, mirrored=flip),
+                entry_key(known.digests[:boundary], found, self._data, around, variant),
                 boundary,
-                flip,
+                variant,
                 found.form,
             )
             for boundary, found in known.probes.items()
-            for flip in ((False, True) if mirrored else (False,))
+            for variant in variants
         ]
 
     def _choose(self, known: _Known, entries: Sequence[Entry], needs: Sequence[Need]) -> Mapping[int, Choice]:
@@ -207,13 +208,12 @@ class ActivationCache:
     ) -> dict[int, Activations]:
         found: dict[int, Activations] = {}
         for boundary in sorted(asked & set(known.probes)):
-            rows = {entry.mirrored: self._rows.get(entry.key) for entry in entries if entry.boundary == boundary}
-            plain, mirrored = rows[False], rows.get(True)
-            if plain is None or (True in rows and mirrored is None):
-                continue
-            at = known.probes[boundary]
-            name = loaded.groups[boundary - 1].name
-            found[boundary] = Activations(boundary, name, at.form, at.row_s, plain, mirrored)
+            own = [entry for entry in entries if entry.boundary == boundary]
+            rows = {entry.variant: self._rows[entry.key] for entry in own if entry.key in self._rows}
+            if len(rows) == len(own):
+                at = known.probes[boundary]
+                name = loaded.groups[boundary - 1].name
+                found[boundary] = Activations(boundary, name, at.form, at.row_s, rows)
         return found
 
     def _tell_what_is_too_large(self, loaded: LoadedModel, choices: Mapping[int, Choice], asked: set[int]) -> None:

@@ -10,10 +10,11 @@ import torch
 
 from autoft.cache.probe import Probe
 from autoft.data import DataHandle
+from autoft.data.variants import Variant
 from autoft.model import MICRO_BATCH, LoadedModel, Manner, state_digest
 from autoft.record import ModelCard
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def group_digests(loaded: LoadedModel, count: int) -> tuple[str, ...]:
     return tuple(state_digest(loaded.module, [group]) for group in loaded.groups[:count])
 
 
-def entry_key(prefix: Sequence[str], probe: Probe, data: DataHandle, around: Surroundings, *, mirrored: bool) -> str:
+def entry_key(prefix: Sequence[str], probe: Probe, data: DataHandle, around: Surroundings, variant: Variant) -> str:
     """The key of the activations of all items at one boundary.
 
     Args:
@@ -55,8 +56,8 @@ def entry_key(prefix: Sequence[str], probe: Probe, data: DataHandle, around: Sur
         probe: of the boundary; its bits stand for the code of the prefix and for the machine.
         data: the items, by content, order, size and decoding; not by label or split.
         around: everything else.
-        mirrored: whether the items are mirrored left to right.
+        variant: the images that the items enter as.
     """
     form = [probe.form.shape, str(probe.form.dtype), probe.form.channels_last, probe.form.half]
-    parts = [list(prefix), probe.digest, form, data.content, len(data), asdict(around), mirrored]
+    parts = [list(prefix), probe.digest, form, data.content, len(data), asdict(around), asdict(variant)]
     return f"activations-{blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()}"

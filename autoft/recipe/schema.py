@@ -54,6 +54,15 @@ class DataConfig(Config):
     allow_corrupt_fraction: Fraction = 0.01
 
     @model_validator(mode="after")
+    def _views_are_of_what_has_many(self) -> Self:
+        if self.views != "fresh" and self.augment in ("none", "flip"):
+            raise ConfigError(
+                f"views: {self.views} needs augment: light or strong, got augment: {self.augment}, whose one or two "
+                "outcomes are all kept anyway; leave views out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Self:
         if self.val_fraction + self.test_fraction >= 1.0:
             total = self.val_fraction + self.test_fraction

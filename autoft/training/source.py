@@ -3,6 +3,7 @@
 Both give the same bits on the CPU; which one it is decides nothing but the time it takes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from autoft.cache import Activations
 from autoft.data import DataHandle
-from autoft.data.augment import augment, draw_flips, mixup
+from autoft.data.augment import augment, mixup
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
+from autoft.data.variants import Variant, draw_variants, drawn, variants_of
 from autoft.model import laid_out, padded
 from autoft.recipe import Recipe
 from autoft.record import ModelCard
@@ -75,25 +77,31 @@ class Pixels:
 
     def __init__(self, recipe: Recipe | None, data: DataHandle, card: ModelCard, forward: Forward) -> None:
         self._recipe, self._data, self._card, self._forward = recipe, data, card, forward
+        self._views = variants_of(recipe.data, recipe.seed) if recipe and recipe.data.views != "fresh" else None
 
-    def read(self, indices: Array, moment: Moment) -> Inputs:  # noqa: ARG002 - the draws come later
-        """Decoded items."""
-        return self._data.read(indices)
+    def read(self, indices: Array, moment: Moment) -> Inputs:
+        """Decoded items, or the views of them that this step takes."""
+        found = self._data.read(indices)
+        if self._views is None:
+            return found
+        assert self._recipe is not None
+        return drawn(found, indices, self._views, _choice(self._recipe, self._views, len(indices), moment))
 
     def rows(self, found: Inputs, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
-        """Augmented, normalised, mixed, and run through the prefix."""
+        """Augmented, normalised, run through the prefix, and mixed before or after it."""
         assert self._recipe is not None
-        recipe, seed = self._recipe, self._recipe.seed
-        moved = self._moved(found)
-        if self._data.spec.image:
-            rng = moment.stream(seed, "augment")
+        recipe, moved = self._recipe, self._moved(found)
+        if self._data.spec.image and self._views is None:
+            rng = moment.stream(recipe.seed, "augment")
             moved = {name: augment(field, recipe.data.augment, rng) for name, field in moved.items()}
         inputs = self._inputs(moved)
-        if recipe.optimisation.mixup > 0:
-            shares = self._data.task.distribution(targets)
-            mixed, targets = mixup(inputs, shares, recipe.optimisation.mixup, moment.stream(seed, "mixup"))
-            inputs = {name: laid_out(field, channels_last=self._channels_last) for name, field in mixed.items()}
-        return self._forward.prefix(inputs), targets
+        if recipe.optimisation.mixup_at == "boundary" and self._forward.boundary > 0:
+            return _mixed(recipe, self._data, self._forward.prefix(inputs), targets, moment)
+        mixed, targets = _mixed(recipe, self._data, inputs, targets, moment)
+        assert not isinstance(mixed, Tensor)
+        last = self._forward.manner.channels_last
+        laid = {name: laid_out(field, channels_last=last) for name, field in mixed.items()}
+        return self._forward.prefix(laid), targets
 
     def look(self, indices: Array) -> Inputs:
         """Decoded items."""
@@ -107,33 +115,29 @@ class Pixels:
         """Nothing."""
         return 0.0
 
-    @property
-    def _channels_last(self) -> bool:
-        return self._forward.manner.channels_last
-
     def _inputs(self, fields: Inputs) -> Inputs:
-        return as_inputs(fields, self._data, self._card, channels_last=self._channels_last)
+        return as_inputs(fields, self._data, self._card, channels_last=self._forward.manner.channels_last)
 
     def _moved(self, fields: Inputs) -> Inputs:
         return {name: field.to(self._forward.device) for name, field in fields.items()}
 
 
 class Cached:
-    """Reads the rows from a cache; a flip reads the row of the mirrored item."""
+    """Reads the rows from a cache: of an item, its mirror image, or one of its views."""
 
-    def __init__(self, recipe: Recipe, activations: Activations, forward: Forward) -> None:
-        self._recipe, self._activations, self._forward = recipe, activations, forward
+    def __init__(self, recipe: Recipe, data: DataHandle, activations: Activations, forward: Forward) -> None:
+        self._recipe, self._data, self._activations, self._forward = recipe, data, activations, forward
+        self._variants = variants_to_keep(recipe)
         self.name = activations.name
 
     def read(self, indices: Array, moment: Moment) -> Tensor:
         """Rows at the boundary."""
-        if self._recipe.data.augment == "none":
-            return self._activations.read(indices)
-        return self._activations.read(indices, draw_flips(len(indices), moment.stream(self._recipe.seed, "augment")))
+        choice = _choice(self._recipe, self._variants, len(indices), moment)
+        return self._activations.read(indices, self._variants, choice)
 
-    def rows(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:  # noqa: ARG002
-        """The rows on the device; there is nothing left to draw."""
-        return found.to(self._forward.device), targets
+    def rows(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+        """The rows on the device, mixed where the recipe mixes activations."""
+        return _mixed(self._recipe, self._data, found.to(self._forward.device), targets, moment)
 
     def look(self, indices: Array) -> Tensor:
         """Rows at the boundary."""
@@ -148,6 +152,30 @@ class Cached:
         return padded(size) * self._activations.row_s
 
 
+def variants_to_keep(recipe: Recipe) -> tuple[Variant, ...]:
+    """The images per item that enter the prefix in training; none where they are not the same few in every epoch."""
+    optimisation = recipe.optimisation
+    if optimisation.mixup > 0 and optimisation.mixup_at == "input":
+        return ()
+    return variants_of(recipe.data, recipe.seed) or ()
+
+
 def can_train_from_cache(recipe: Recipe) -> bool:
     """Whether what enters the prefix in training is one of few images per item."""
-    return recipe.data.augment in {"none", "flip"} and recipe.optimisation.mixup == 0
+    return bool(variants_to_keep(recipe))
+
+
+def _choice(recipe: Recipe, variants: Sequence[Variant], count: int, moment: Moment) -> Array:
+    """The variant of each item of a batch."""
+    purpose = "augment" if recipe.data.views == "fresh" else "view"
+    return draw_variants(variants, count, moment.stream(recipe.seed, purpose))
+
+
+def _mixed(recipe: Recipe, data: DataHandle, rows: Rows, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
+    """Mixed, if the recipe mixes: pixels, or rows at a boundary."""
+    alpha = recipe.optimisation.mixup
+    if alpha == 0:
+        return rows, targets
+    fields = {"rows": rows} if isinstance(rows, Tensor) else rows
+    mixed, shares = mixup(fields, data.task.distribution(targets), alpha, moment.stream(recipe.seed, "mixup"))
+    return (mixed["rows"] if isinstance(rows, Tensor) else mixed), shares

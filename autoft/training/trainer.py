@@ -278,7 +278,7 @@ class StagedTrainer:
         pixels = Pixels(self.recipe, self._data, self._loaded.card, forward)
         if kept is None:
             return pixels, pixels
-        cached = Cached(self.recipe, kept, forward)
+        cached = Cached(self.recipe, self._data, kept, forward)
         return cached if can_train_from_cache(self.recipe) else pixels, cached
 
     def _end_stage(self, engine: Engine) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from autoft.cache import ActivationCache, Need, Reuse
 from autoft.data.inputs import as_inputs
+from autoft.data.variants import MIRRORED, PLAIN
 from autoft.model import Manner, in_micro_batches, load_model, model_input, set_eval
 from autoft.recipe import ModelConfig
 
@@ -43,7 +44,7 @@ def test_rows_have_the_bits_and_the_strides_of_the_prefix_at_every_boundary(tmp_
     data, loaded = noise(SIZES.get(name, 16)), base(name).reset()
     boundaries = range(1, len(loaded.chain))
     cache, told = opened(tmp_path, data)
-    found = cache.prepare(loaded, [Need(boundary, 1.0, mirrored=True) for boundary in boundaries]).activations
+    found = cache.prepare(loaded, [Need(boundary, 1.0, (PLAIN, MIRRORED)) for boundary in boundaries]).activations
     assert (list(found), told) == (list(boundaries), [])
     order = np.random.default_rng(0).permutation(len(data))
     flips = np.arange(len(data)) % 3 == 0
@@ -53,7 +54,7 @@ def test_rows_have_the_bits_and_the_strides_of_the_prefix_at_every_boundary(tmp_
             rows = found[boundary].read(order[:size])
             assert torch.equal(rows, plain[order[:size]])
             assert rows.stride()[1:] == plain.stride()[1:]
-            drawn = found[boundary].read(order[:size], flips[:size])
+            drawn = found[boundary].read(order[:size], (PLAIN, MIRRORED), flips[:size].astype(int))
             flipped = torch.from_numpy(flips[:size]).view(-1, *[1] * (rows.dim() - 1))
             assert torch.equal(drawn, torch.where(flipped, mirrored[order[:size]], plain[order[:size]]))
 
