@@ -2,36 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autoft.cache.probe import Form
+from autoft.cache.rows import Rows
 from autoft.data.metrics import Array
 from autoft.data.variants import PLAIN, Variant
-from autoft.shards import Shards
-
-FIELD = "rows"
-
-
-class StoredRows:
-    """A row per item. Nobody evicts the shards while this lives.
-
-    Args:
-        shards: of one field, `FIELD`.
-        whole: read all of it into memory; else it is memory-mapped and costs the process no private memory.
-    """
-
-    def __init__(self, shards: Shards, *, whole: bool) -> None:
-        self._shards = shards
-        self._rows = np.array(shards.fields[FIELD]) if whole else shards.fields[FIELD]
-
-    def take(self, items: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Copy rows (B, ...)."""
-        return np.take(self._rows, items, axis=0)
 
 
 @dataclass(frozen=True)
@@ -44,10 +23,12 @@ class Activations:
     form: Form
     row_s: float
     """Seconds that computing a row would take, in whole micro-batches."""
-    rows: Mapping[Variant, StoredRows]
+    rows: Mapping[Variant, Rows]
+    device: torch.device
+    """Where batches are read to."""
 
     def read(self, items: Array, variants: Sequence[Variant] = (PLAIN,), choice: Array | None = None) -> Tensor:
-        """Rows (B, ...) on the CPU, with the bits and the memory layout that the prefix gives.
+        """Rows (B, ...), with the bits and the memory layout that the prefix gives.
 
         Args:
             items: item numbers (B,).
@@ -55,9 +36,15 @@ class Activations:
             choice: which of them each row is of (B,); by default the first.
         """
         if choice is None or len(variants) == 1:
-            return self.form.unpack(torch.from_numpy(self.rows[variants[0]].take(items)))
-        field = self.form.field
-        rows = np.empty((len(items), *field.shape), field.dtype)
+            kept = self.rows[variants[0]].take(items)
+        else:
+            kept = self._chosen(items, [self.rows[variant] for variant in variants], choice)
+        return self.form.unpack(kept.to(self.device, non_blocking=True))
+
+    def _chosen(self, items: Array, rows: Sequence[Rows], choice: Array) -> Tensor:
+        away = [each for each in rows if each.device != self.device]
+        out = [*away, *rows][0].empty(len(items))
         for number in np.unique(choice):
-            rows[choice == number] = self.rows[variants[number]].take(items[choice == number])
-        return self.form.unpack(torch.from_numpy(rows))
+            places = np.flatnonzero(choice == number)
+            rows[number].put(out, places, items[places])
+        return out

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoft.cache.activations import FIELD
 from autoft.cache.probe import Form, walk
+from autoft.cache.rows import FIELD
 from autoft.data import DataHandle
 from autoft.data.feed import read_ahead
 from autoft.data.inputs import as_inputs

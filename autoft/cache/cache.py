@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoft.cache.activations import Activations, StoredRows
+from autoft.cache import rows as placing
+from autoft.cache.activations import Activations
 from autoft.cache.build import Builder, BuildStoppedError, Entry
 from autoft.cache.cost import Boundary, Choice, Machine, Verdict, choose, measure
 from autoft.cache.key import entry_key, group_digests, surroundings
 from autoft.cache.probe import Probe, probe
+from autoft.cache.rows import DeviceRows, HostRows, Rows
 from autoft.data import DataHandle
 from autoft.data.inputs import as_inputs
 from autoft.data.variants import PLAIN, Variant
@@ -87,8 +89,9 @@ class ActivationCache:
         self._store = ShardStore(reuse.root, reuse.max_bytes)
         self._machine: Machine | None = None
         self._known: dict[tuple[object, ...], _Known] = {}
-        self._rows: dict[str, StoredRows] = {}
+        self._rows: dict[str, Rows] = {}
         self._in_memory = 0
+        self._on_device = 0
 
     def prepare(
         self,
@@ -190,15 +193,19 @@ class ActivationCache:
             else:
                 for entry in waiting:
                     if entry.boundary in asked:
-                        self._rows[entry.key] = self._rows_of(opened[entry.key])
+                        self._rows[entry.key] = self._rows_of(opened[entry.key], builder.device)
                     else:
                         opened[entry.key].close()
                 return
 
-    def _rows_of(self, shards: Shards) -> StoredRows:
+    def _rows_of(self, shards: Shards, device: torch.device) -> Rows:
+        free = placing.free_bytes(device)
+        if placing.stays_on_device(shards.nbytes, free=free, taken=self._on_device):
+            self._on_device += shards.nbytes
+            return DeviceRows(shards, device)
         whole = self._in_memory + shards.nbytes <= _IN_MEMORY_BYTES
         self._in_memory += shards.nbytes if whole else 0
-        return StoredRows(shards, whole=whole)
+        return HostRows(shards, whole=whole, pinned=device.type == "cuda")
 
     def _lies_there(self, entry: Entry) -> bool:
         return entry.key in self._rows or (self._store.root / entry.key).exists()
@@ -207,13 +214,14 @@ class ActivationCache:
         self, loaded: LoadedModel, known: _Known, entries: Sequence[Entry], asked: set[int]
     ) -> dict[int, Activations]:
         found: dict[int, Activations] = {}
+        device = next(loaded.module.parameters()).device
         for boundary in sorted(asked & set(known.probes)):
             own = [entry for entry in entries if entry.boundary == boundary]
             rows = {entry.variant: self._rows[entry.key] for entry in own if entry.key in self._rows}
             if len(rows) == len(own):
                 at = known.probes[boundary]
                 name = loaded.groups[boundary - 1].name
-                found[boundary] = Activations(boundary, name, at.form, at.row_s, rows)
+                found[boundary] = Activations(boundary, name, at.form, at.row_s, rows, device)
         return found
 
     def _tell_what_is_too_large(self, loaded: LoadedModel, choices: Mapping[int, Choice], asked: set[int]) -> None:
