@@ -46,15 +46,19 @@ class Builder:
     device: torch.device
     manner: Manner
     should_stop: Callable[[], bool]
+    patience_s: float
+    """That another process is waited for which builds an entry."""
     seconds: float = 0.0
     """That building has taken; waiting for others is not counted."""
+    _waits_since: float | None = None
 
     def obtain(self, store: ShardStore, entries: Sequence[Entry]) -> dict[str, Shards]:
         """Open the entries, in one pass those that nobody has built; the locks of all are held meanwhile.
 
         Raises:
             StorageError: they do not fit, or the disk refuses; nothing is left behind.
-            BuildStoppedError: ``should_stop`` said so.
+            ShardsBusyError: another process builds one of them, and takes longer than is worth waiting for.
+            BuildStoppedError: ``should_stop`` said so, while building or waiting.
         """
         # Everybody takes the locks in the same order, so nobody waits in a circle.
         return self._next(store, sorted(entries, key=lambda entry: entry.key), {}, {})
@@ -73,10 +77,18 @@ class Builder:
             nonlocal inner
             inner = self._next(store, others, found, {**writers, first: writer})
 
-        shards = store.get_or_build(first.key, {FIELD: first.form.field}, len(self.data), build)
+        shards = store.get_or_build(
+            first.key, {FIELD: first.form.field}, len(self.data), build, may_wait=self._may_wait
+        )
         if inner is None:
             inner = self._next(store, others, found, writers)
         return {**inner, first.key: shards}
+
+    def _may_wait(self) -> bool:
+        if self.should_stop():
+            raise BuildStoppedError
+        self._waits_since = self._waits_since or perf_counter()
+        return perf_counter() - self._waits_since < self.patience_s
 
     def _fill(self, writers: Mapping[Entry, Writer]) -> None:
         started = perf_counter()

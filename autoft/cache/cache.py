@@ -19,10 +19,13 @@ from autoft.data.inputs import as_inputs
 from autoft.data.variants import PLAIN, Variant
 from autoft.errors import StorageError
 from autoft.model import MICRO_BATCH, LoadedModel, Manner
-from autoft.shards import Shards, ShardStore, default_max_bytes, default_root
+from autoft.shards import Shards, ShardsBusyError, ShardStore, default_max_bytes, default_root
 
 _IN_MEMORY_BYTES = 64 * 2**20
 """Of the smallest activations: they are read into memory whole, all others are memory-mapped."""
+
+_LEAST_WAIT_S = 2.0
+"""For another process: less is not worth a pass over the items."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ class ActivationCache:
 
         With it goes what the whole search is expected to ask for. The model must be in its base state; it is in eval
         mode afterwards.
+
+        Where another process is building an entry it is waited for as long as building it here would take; not at all
+        (but for two seconds) where that is longer than what the trial needs to compute its rows from the pixels. Then
+        the trial goes on without what is missing. ``should_stop`` ends waiting and building within a second.
         """
         manner = manner or Manner()
         asked = {need.boundary for need in needs if need.boundary > 0}
@@ -121,7 +128,8 @@ class ActivationCache:
         if not wanted & asked:
             return Prepared()
         device = next(loaded.module.parameters()).device
-        builder = Builder(loaded, self._data, device, manner, should_stop)
+        patience_s = self._patience(known, needs, wanted, len(variants))
+        builder = Builder(loaded, self._data, device, manner, should_stop, patience_s)
         self._open([entry for entry in entries if entry.boundary in wanted], asked, builder)
         return Prepared(self._activations(loaded, known, entries, asked), builder.seconds)
 
@@ -186,6 +194,9 @@ class ActivationCache:
                 opened = builder.obtain(self._store, waiting)
             except BuildStoppedError:
                 return
+            except ShardsBusyError:
+                self._take_what_is_there(waiting, asked, builder)
+                return
             except StorageError as error:
                 largest = max(waiting, key=lambda entry: entry.nbytes(len(self._data))).boundary
                 waiting = [entry for entry in waiting if entry.boundary != largest]
@@ -197,6 +208,27 @@ class ActivationCache:
                     else:
                         opened[entry.key].close()
                 return
+
+    def _take_what_is_there(self, waiting: Sequence[Entry], asked: set[int], builder: Builder) -> None:
+        busy: set[int] = set()
+        for entry in waiting:
+            if entry.boundary in asked:
+                if shards := self._store.get(entry.key):
+                    self._rows[entry.key] = self._rows_of(shards, builder.device)
+                else:
+                    busy.add(entry.boundary)
+        for boundary in sorted(busy):
+            name = builder.loaded.groups[boundary - 1].name
+            self._notify(f"reuse: activations after {name} are being built by another process; a trial went on without")
+
+    def _patience(self, known: _Known, needs: Sequence[Need], wanted: set[int], variants: int) -> float:
+        """Seconds to wait for another process."""
+        assert self._machine is not None
+        items, item_s = len(self._data), self._machine.item_s
+        row_s = {index: found.row_s + item_s for index, found in known.probes.items()}
+        building_s = variants * items * max(row_s[index] for index in wanted)
+        pixels_s = sum(need.passes * items * row_s[need.boundary] for need in needs if need.boundary in wanted)
+        return max(_LEAST_WAIT_S, building_s if building_s <= pixels_s else 0.0)
 
     def _rows_of(self, shards: Shards, device: torch.device) -> Rows:
         free = placing.free_bytes(device)

@@ -2,7 +2,7 @@
 
 from autoft.shards.layout import Field, FieldLike, ShardsDamagedError
 from autoft.shards.reader import Shards
-from autoft.shards.store import ShardsTooLargeError, ShardStore, default_max_bytes, default_root
+from autoft.shards.store import ShardsBusyError, ShardsTooLargeError, ShardStore, default_max_bytes, default_root
 from autoft.shards.writer import Writer
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "FieldLike",
     "ShardStore",
     "Shards",
+    "ShardsBusyError",
     "ShardsDamagedError",
     "ShardsTooLargeError",
     "Writer",

@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from autoft.errors import StorageError
 from autoft.files import translated
@@ -19,10 +20,15 @@ from autoft.shards.writer import Writer
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _BUILDING = ".building-"
 _EVICTED = ".evicted-"
+_ASKED_EVERY_S = 0.25
 
 
 class ShardsTooLargeError(StorageError):
     """The rows do not fit into the store's byte budget."""
+
+
+class ShardsBusyError(StorageError):
+    """Another process is building them, and this one did not wait for it."""
 
 
 def default_root() -> Path:
@@ -63,7 +69,13 @@ class ShardStore:
             return None
 
     def get_or_build(
-        self, key: str, fields: Mapping[str, FieldLike], count: int, build: Callable[[Writer], None]
+        self,
+        key: str,
+        fields: Mapping[str, FieldLike],
+        count: int,
+        build: Callable[[Writer], None],
+        *,
+        may_wait: Callable[[], bool] = lambda: True,
     ) -> Shards:
         """The shards of a key, built by ``build(writer)`` when there are none that can be trusted.
 
@@ -72,8 +84,10 @@ class ShardStore:
             fields: shape and type of a row, per field.
             count: number of rows.
             build: puts every row of every field; an exception leaves nothing behind.
+            may_wait: asked several times a second while another process builds them: whether to wait on.
 
         Raises:
+            ShardsBusyError: another process builds them, and ``may_wait`` said no.
             ShardsTooLargeError: they do not fit beside what is in use.
             StorageError: the disk refuses.
         """
@@ -81,10 +95,24 @@ class ShardStore:
         wanted = {name: Field.like(field) for name, field in fields.items()}
         if found := self._find(folder, wanted, count):
             return found
-        with self._locked(key):
+        with self._waited_for(key, may_wait):
             if found := self._find(folder, wanted, count):
                 return found
             return self._build(folder, Writer(folder, wanted, count), build)
+
+    @contextmanager
+    def _waited_for(self, key: str, may_wait: Callable[[], bool]) -> Iterator[None]:
+        lock = self._locked(key)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=_ASKED_EVERY_S)
+            except Timeout:
+                if not may_wait():
+                    raise ShardsBusyError(f"{self.root / key}: another process is building these shards") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def used_bytes(self) -> int:
         """Bytes of all keys, those being built included."""
