@@ -19,7 +19,7 @@ from autoft.data.inputs import as_inputs
 from autoft.data.variants import PLAIN, Variant
 from autoft.errors import StorageError
 from autoft.model import MICRO_BATCH, LoadedModel, Manner
-from autoft.shards import Shards, ShardsBusyError, ShardStore, default_max_bytes, default_root
+from autoft.shards import Shards, ShardsBusyError, ShardStore, default_max_bytes, default_roots
 
 _IN_MEMORY_BYTES = 64 * 2**20
 """Of the smallest activations: they are read into memory whole, all others are memory-mapped."""
@@ -44,7 +44,7 @@ class Reuse:
 
 def reuse_of(*, max_bytes: int | None = None, always: bool = False, passes: Mapping[int, float] | None = None) -> Reuse:
     """Activations in a folder of their own beside the decoded items; default budget: half of the free space there."""
-    root = default_root() / "activations"
+    root = default_roots()["activations"]
     return Reuse(root, max_bytes or default_max_bytes(root), always, passes or {})
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoft.cli.best import best
+from autoft.cli.cache import cache
 from autoft.cli.edge import guarded
 from autoft.cli.groups import groups
 from autoft.cli.resume import resume
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for verb in (search, resume, best, train, groups):
     app.command()(verb)
+app.add_typer(cache, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -2,10 +2,20 @@
 
 from autoft.shards.layout import Field, FieldLike, ShardsDamagedError
 from autoft.shards.reader import Shards
-from autoft.shards.store import ShardsBusyError, ShardsTooLargeError, ShardStore, default_max_bytes, default_root
+from autoft.shards.store import (
+    ShardsBusyError,
+    ShardsTooLargeError,
+    ShardStore,
+    default_max_bytes,
+    default_root,
+    default_roots,
+)
+from autoft.shards.upkeep import Damage, EntryInfo, clear, entries, verify
 from autoft.shards.writer import Writer
 
 __all__ = [
+    "Damage",
+    "EntryInfo",
     "Field",
     "FieldLike",
     "ShardStore",
@@ -14,6 +24,10 @@ __all__ = [
     "ShardsDamagedError",
     "ShardsTooLargeError",
     "Writer",
+    "clear",
     "default_max_bytes",
     "default_root",
+    "default_roots",
+    "entries",
+    "verify",
 ]

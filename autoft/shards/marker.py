@@ -73,6 +73,27 @@ def last_used(folder: Path) -> float:
         return 0.0
 
 
+def set_last_used(folder: Path, when: float) -> None:
+    """Say when the folder was last used, in seconds since the epoch."""
+    with contextlib.suppress(OSError):
+        os.utime(folder / MARKER, (when, when))
+
+
+def in_use(folder: Path) -> bool:
+    """Whether somebody holds the folder; asking is not using."""
+    try:
+        descriptor = os.open(folder / MARKER, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _same_file(descriptor: int, path: Path) -> bool:
     """Whether the folder was evicted while we waited for its marker."""
     try:

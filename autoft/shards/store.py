@@ -39,6 +39,12 @@ def default_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "autoft"
 
 
+def default_roots() -> dict[str, Path]:
+    """The folders of the stores by what they keep: decoded items, and activations."""
+    root = default_root()
+    return {"items": root, "activations": root / "activations"}
+
+
 def default_max_bytes(root: Path, *, share: float = 0.5) -> int:
     """A share of the disk that ``root`` lies on: of what is free and what the store already holds."""
     existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
@@ -116,7 +122,23 @@ class ShardStore:
 
     def used_bytes(self) -> int:
         """Bytes of all keys, those being built included."""
-        return sum(_size(folder) for folder in self._folders(building=True))
+        return sum(_size(folder) for folder in self.folders(building=True))
+
+    def bytes_of(self, key: str) -> int:
+        """Bytes of a key's fields; 0 where there is none."""
+        return _size(self._folder(key))
+
+    def remove(self, key: str) -> bool:
+        """Remove a key that nobody uses; says whether it is gone."""
+        folder = self._folder(key)
+        with translated(self.root), self._locked():
+            return not folder.exists() or self._evict(folder)
+
+    def sweep(self) -> None:
+        """Delete what dead processes left half built or half deleted."""
+        if self.root.is_dir():
+            with translated(self.root), self._locked():
+                self._sweep()
 
     def _find(self, folder: Path, fields: Mapping[str, Field], count: int) -> Shards | None:
         shards = self.get(folder.name)
@@ -167,7 +189,7 @@ class ShardStore:
                 f"{self.root}: {needed:,} bytes do not fit into the budget of {self.max_bytes:,}; raise the budget"
             )
         excess = self.used_bytes() + needed - self.max_bytes
-        for folder in sorted(self._folders(), key=marker.last_used):
+        for folder in sorted(self.folders(), key=marker.last_used):
             if excess <= 0:
                 return
             size = _size(folder)
@@ -196,13 +218,13 @@ class ShardStore:
         shutil.rmtree(trash, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Delete what dead processes left half built or half deleted."""
         for folder in [*self.root.glob(f"{_BUILDING}*"), *self.root.glob(f"{_EVICTED}*")]:
             if held := marker.seize(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 held.release()
 
-    def _folders(self, *, building: bool = False) -> list[Path]:
+    def folders(self, *, building: bool = False) -> list[Path]:
+        """The folders of all keys, and of those that are being built."""
         if not self.root.is_dir():
             return []
         return [
