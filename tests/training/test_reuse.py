@@ -1,6 +1,7 @@
 """Training and evaluation from cached activations: the same bits as from pixels."""
 
 import pytest
+import torch
 from freezing_models import NAMES, SIZES, base
 from reuse_runs import assert_equal_bits, data_of, keeping, recipe_of, run, seen, small, weights
 
@@ -135,3 +136,22 @@ def test_a_build_ends_when_the_time_is_up_and_leaves_nothing(tmp_path):
     assert trainer.advance() == ()
     assert len(asked) == 2
     assert not [path for path in tmp_path.iterdir() if path.name != ".locks"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("free", [0, 2**30], ids=["through pinned memory", "on the device"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_on_a_gpu_the_cache_gives_what_pixels_give_within_rounding(tmp_path, monkeypatch, free, layout):
+    monkeypatch.setattr("autoft.cache.rows.free_bytes", lambda _device: free)
+    data = data_of(32, train=15)
+    recipe = recipe_of(augment="flip", optimisation={"amp": "off", "memory_format": layout})
+    losses = []
+    for cache in (None, keeping(tmp_path, data)[0]):
+        loaded = base("resnet18").reset()
+        trainer = StagedTrainer(recipe, loaded, data, data.task.objective(None), device="cuda", cache=cache)
+        while trainer.advance():
+            pass
+        assert all((evaluation.reused != "") == (cache is not None) for evaluation in trainer.curve)
+        losses.append([evaluation.val_loss for evaluation in trainer.curve])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
