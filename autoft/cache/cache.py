@@ -1,7 +1,7 @@
 """The cache as a trial sees it: it names the boundaries of its stages and gets activations, or none."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -175,13 +175,24 @@ class ActivationCache:
                     built=all(self._lies_there(entry) for entry in own),
                 )
             )
-        return choose(
+        choices = choose(
             boundaries,
             self._machine,
             items=len(self._data),
             max_bytes=self._reuse.max_bytes,
             always=self._reuse.always,
         )
+        if self._reuse.chosen is None or self._reuse.always:
+            return choices
+        return {each.index: self._as_planned(each, choices[each.index]) for each in boundaries}
+
+    def _as_planned(self, boundary: Boundary, choice: Choice) -> Choice:
+        """The plan's decision: every worker's own measurement may give another one. What lies there is read."""
+        assert self._reuse.chosen is not None
+        if choice.verdict is Verdict.TOO_LARGE:
+            return choice
+        kept = boundary.index in self._reuse.chosen or (boundary.built and choice.verdict is Verdict.REUSE)
+        return replace(choice, verdict=Verdict.REUSE if kept else Verdict.COMPUTE)
 
     def _open(self, entries: Sequence[Entry], asked: set[int], builder: Builder) -> None:
         """Open what is asked for, and build what is missing; what the disk or the budget refuses is left out, the

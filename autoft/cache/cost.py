@@ -110,6 +110,17 @@ def _worth(boundary: Boundary, machine: Machine, items: int) -> Choice:
     return Choice(Verdict.REUSE if saved_s > 0 else Verdict.COMPUTE, told, saved_s, nbytes)
 
 
+def building_seconds(boundaries: Sequence[Boundary], machine: Machine, *, items: int) -> float:
+    """Predicted seconds of building the activations at these boundaries, all in one pass."""
+    if not boundaries:
+        return 0.0
+    variants = max(each.variants for each in boundaries)
+    compute_s = machine.item_s + variants * max(each.row_s for each in boundaries)
+    written = sum(each.row_bytes * each.variants for each in boundaries)
+    entries = sum(each.variants for each in boundaries)
+    return entries * _ENTRY_S + items * (compute_s + _WRITES * written / machine.bytes_per_s)
+
+
 def measure(data: DataHandle) -> Machine:
     """Read a few items twice and take the faster time."""
     chosen = np.linspace(0, len(data) - 1, min(_PROBED_ITEMS, len(data))).astype(np.int64)

@@ -58,6 +58,16 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
+def size(nbytes: int) -> str:
+    """Bytes as people read them: ``640 kB``, ``1.2 GB``."""
+    amount = float(nbytes)
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} GB"
+
+
 def number(value: Any) -> str:
     """A metric or a setting in a table: four significant digits for floats."""
     if value is None:

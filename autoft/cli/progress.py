@@ -14,8 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autoft.cli.output import duration, note, number
+from autoft.cli.output import duration, note, number, size
 from autoft.record import Evaluation, TrialRecord, TrialState
+from autoft.tuner.forecast import Forecast
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 
 _RECENT = 4
@@ -52,6 +53,20 @@ def ending(trial: TrialRecord) -> str:
     return f"{trial.state.value.lower()}{f' ({reason})' if reason else ''}"
 
 
+def planned(forecast: Forecast) -> str:
+    """The plan of a search in a sentence: how it uses the machine, what it keeps, what that will cost."""
+    layout = forecast.layout
+    side_by_side = f"{layout.slots.count} at a time, {layout.threads} thread{'s' * (layout.threads > 1)} each"
+    parts = [f"{side_by_side}, {layout.memory_format}"]
+    if forecast.kept:
+        names = ", ".join(each.group for each in forecast.kept)
+        parts.append(f"keeps {size(forecast.nbytes)} after {names}, built in {duration(forecast.building_s)}")
+    if forecast.trials_s is not None and forecast.trials_without_reuse_s is not None:
+        without = f" ({duration(forecast.trials_without_reuse_s)} without reuse)" if forecast.kept else ""
+        parts.append(f"{duration(forecast.trials_s)} of computing predicted{without}")
+    return "; ".join(parts)
+
+
 @dataclass
 class LiveProgress:
     """Keeps what the view shows; `render` draws it."""
@@ -65,6 +80,7 @@ class LiveProgress:
     outcomes: Counter[str] = field(default_factory=Counter)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=_RECENT))
     notes: list[str] = field(default_factory=list)
+    saved_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._started_at = self.clock()
@@ -75,7 +91,7 @@ class LiveProgress:
 
     def started(self, plan: SearchPlan) -> None:
         """Show what is searched."""
-        self.plan, self.ended = plan, plan.finished_trials
+        self.plan, self.ended, self.saved_s = plan, plan.finished_trials, plan.saved_s
         self._started_at = self.clock()
 
     def trial_started(self, trial: TrialRecord) -> None:
@@ -85,6 +101,7 @@ class LiveProgress:
     def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
         """Show how far the trial is."""
         self.running[trial.number] = (trial, evaluation)
+        self.saved_s += evaluation.saved_s
         if best is not None and best != self.best:
             self.best, self.best_trial = best, f"trial {trial.number}: {title(trial)}"
 
@@ -110,6 +127,10 @@ class LiveProgress:
         grid.add_row("search", Text(f"{plan.path}  {plan.model.name} on {plan.data}"))
         grid.add_row("trials", _bar(self.ended, plan.num_samples, f"{self.ended} of {plan.num_samples}"))
         grid.add_row("budget", self._budget(plan))
+        if plan.forecast:
+            grid.add_row("plan", Text(planned(plan.forecast)))
+        if self.saved_s > 0:
+            grid.add_row("saved", Text(f"{duration(self.saved_s)} of computing by reuse so far"))
         shown = f"{objective.metric} {number(self.best)}  {self.best_trial}" if self.best is not None else "-"
         grid.add_row("best", Text(shown, style="green"))
         grid.add_row("ended", Text(", ".join(f"{count} {name}" for name, count in self.outcomes.most_common()) or "-"))
@@ -165,6 +186,8 @@ class LineProgress:
         items = ", ".join(f"{count} {name}" for name, count in plan.items.items())
         budget = "no time budget" if plan.time_left_s is None else f"{duration(plan.time_left_s)} left"
         note(f"{plan.path}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
+        if plan.forecast:
+            note(f"plan: {planned(plan.forecast)}")
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Print what is tried."""

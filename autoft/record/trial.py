@@ -36,6 +36,8 @@ class Proposal:
     """Value per dimension of the search space; empty when the recipe lies outside of it."""
     distributions: Mapping[str, str] = field(default_factory=dict)
     """Distribution per dimension, as JSON by `optuna.distributions.distribution_to_json`."""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """Predicted seconds per epoch of each stage, by name; empty where nothing was predicted."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""

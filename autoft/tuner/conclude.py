@@ -14,6 +14,7 @@ from autoft.recipe import MemoryFormat, Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
 from autoft.tuner.conductor import BUDGET, Conductor
+from autoft.tuner.forecast import Forecast
 from autoft.tuner.prepare import Ground
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
@@ -36,7 +37,7 @@ def drop_checkpoints(folder: RunFolder, records: Sequence[TrialRecord], objectiv
 
 
 def conclude(
-    folder: RunFolder, ground: Ground, conductor: Conductor, *, threads: int, score_test: bool
+    folder: RunFolder, ground: Ground, conductor: Conductor, *, forecast: Forecast, score_test: bool
 ) -> SearchResult:
     """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
 
@@ -44,13 +45,13 @@ def conclude(
         folder: the run.
         ground: model and data.
         conductor: with all records.
-        threads: of a trial, which the recipe must name to be replayed bit by bit.
+        forecast: what was planned; it names a trial's threads, which the recipe must name to be replayed bit by bit.
         score_test: whether to score the test split now; not after an interruption, since the choice is not final.
 
     Raises:
         SearchFailedError: no trial was evaluated.
     """
-    records, objective = conductor.records, conductor.objective
+    records, objective, threads = conductor.records, conductor.objective, forecast.layout.threads
     write_tables(folder, records, objective)
     winner = winner_of(records, objective)
     if winner is None:
@@ -61,7 +62,7 @@ def conclude(
         save_model(trained.module, folder.best_model)
     recipe.save(folder.best_recipe)
     notes = [*ground.notes, *conductor.notes]
-    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes)
+    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes, forecast=forecast)
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 

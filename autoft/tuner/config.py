@@ -48,11 +48,12 @@ class SearchSection(Config):
 class ResourcesSection(Config):
     """What a trial may use."""
 
-    cpus_per_worker: PositiveInt = 1
+    cpus_per_worker: PositiveInt | None = None
+    """Threads of a trial; default: what gets more done on this machine, by measurement."""
     gpus_per_worker: NonNegativeFloat | None = None
     """Fractions share a GPU; default: one where there is one."""
     max_concurrent_trials: PositiveInt | None = None
-    """Default: as many as fit."""
+    """Default: as many as fit, and not more than there are trials."""
 
 
 class OutputSection(Config):

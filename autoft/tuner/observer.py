@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autoft.record import Evaluation, ModelCard, Objective, TrialRecord
+from autoft.tuner.forecast import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class SearchPlan:
     time_left_s: float | None
     finished_trials: int
     """Trials that an earlier start of the same run has finished."""
+    forecast: Forecast | None = None
+    """What is kept, and what it will cost."""
+    saved_s: float = 0.0
+    """Seconds that earlier starts of the same run have saved by reading activations."""
 
 
 class Observer(Protocol):

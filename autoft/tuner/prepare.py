@@ -3,17 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from autoft.cache import Reuse
+from autoft.cache.measure import Measurements
 from autoft.data import DataHandle, Task, open_data
 from autoft.model import LoadedModel, build_card, complete, load_model
+from autoft.model.memory import MemoryFormat
 from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
@@ -22,8 +25,9 @@ from autoft.training import MICRO_BATCH, evaluate
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.inputs import Data, example_batch
+from autoft.tuner.layout import core_count
 from autoft.tuner.policy import Policy
-from autoft.tuner.sampler import build_sampler
+from autoft.tuner.sampler import PredictingSampler, build_sampler
 from autoft.tuner.worker import WorkerContext
 
 _LAST_STEPS_S = 4.0
@@ -93,18 +97,26 @@ def lay_ground(
     return Ground(recipe=complete(recipe, loaded.card), loaded=loaded, data=data, module=module)
 
 
-def build_policy(config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective) -> Policy:
-    """The policy of a search, from its names."""
+def build_policy(
+    config: SearchConfig,
+    ground: Ground,
+    space: SearchSpace,
+    objective: Objective,
+    *,
+    predict: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda _recipe: {},
+) -> Policy:
+    """The policy of a search, from its names; ``predict`` gives the seconds per epoch of each stage of a recipe."""
+    sampler = build_sampler(
+        config.search.sampler,
+        space=space,
+        base=ground.recipe,
+        objective=objective,
+        seed=config.search.seed,
+        complete=lambda recipe: complete(recipe, ground.loaded.card),
+    )
     return Policy(
         objective=objective,
-        sampler=build_sampler(
-            config.search.sampler,
-            space=space,
-            base=ground.recipe,
-            objective=objective,
-            seed=config.search.seed,
-            complete=lambda recipe: complete(recipe, ground.loaded.card),
-        ),
+        sampler=PredictingSampler(sampler, predict),
         baselines=baselines(ground.recipe, ground.loaded.card),
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,
@@ -166,6 +178,17 @@ def _seconds_of_a_pass(ground: Ground, items: NDArray[np.int64]) -> float:
     began = time.perf_counter()
     evaluate(ground.loaded, ground.data, items)
     return time.perf_counter() - began
+
+
+def with_memory_format(ground: Ground, memory_format: MemoryFormat) -> Ground:
+    """The same ground with the memory format that all recipes of a search have."""
+    return replace(ground, recipe=ground.recipe.override({"optimisation.memory_format": memory_format}))
+
+
+def measurements_of(ground: Ground, device: str) -> Measurements:
+    """What is known of the model's speed on this machine."""
+    mixed = device == "cuda" and ground.recipe.optimisation.amp == "auto"
+    return Measurements(ground.loaded, ground.data, torch.device(device), cores=core_count(), mixed=mixed)
 
 
 def split_of(data: DataHandle) -> Mapping[str, Any]:

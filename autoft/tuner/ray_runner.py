@@ -6,15 +6,15 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
-from autoft.errors import ConfigError, SearchFailedError
+from autoft.errors import SearchFailedError
 from autoft.tuner.conductor import Conductor
+from autoft.tuner.layout import Slots, core_count
 from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
 from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor
 from autoft.tuner.worker import WorkerContext
@@ -35,20 +35,10 @@ _HEAD_START_S = 0.2
 """Data that are not there are found within this time; then Ray is not started at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """How many trials run at a time, and what each has."""
-
-    count: int
-    cpus: int
-    gpus: float
-
-
 class RaySession:
     """Ray, started in the background while the driver imports and decodes, and stopped if it was started here."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
+    def __init__(self) -> None:
         self._mine = not ray.is_initialized()
         self._error: Exception | None = None
         self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
@@ -87,7 +77,7 @@ class RaySession:
         try:
             ray.init(
                 address="local",
-                num_cpus=self._slots.count * self._slots.cpus,
+                num_cpus=core_count(),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -108,31 +98,13 @@ def _take_sigterm_back() -> None:
 
 
 @contextmanager
-def ray_session(slots: Slots) -> Iterator[RaySession]:
+def ray_session() -> Iterator[RaySession]:
     """A `RaySession` that is closed whatever happens."""
-    session = RaySession(slots)
+    session = RaySession()
     try:
         yield session
     finally:
         session.close()
-
-
-def choose_slots(*, cpus: int, gpus: float | None, at_most: int | None) -> Slots:
-    """How many trials fit on this machine.
-
-    Raises:
-        ConfigError: a demand that the machine cannot meet.
-    """
-    cores, cards = _cores(), _cards()
-    if cpus > cores:
-        raise ConfigError(f"resources.cpus_per_worker: {cpus} asked for, but this machine has {cores}; ask for less")
-    per_trial = gpus if gpus is not None else float(min(cards, 1))
-    if per_trial > cards:
-        raise ConfigError(
-            f"resources.gpus_per_worker: {per_trial:g} asked for, but this machine has {cards}; ask for less"
-        )
-    fit = cores // cpus if not per_trial else min(cores // cpus, int(cards / per_trial))
-    return Slots(count=min(fit, at_most or fit), cpus=cpus, gpus=per_trial)
 
 
 def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scratch: Path) -> None:
@@ -178,13 +150,3 @@ def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scrat
 
 def _trial_name(trial: Any) -> str:
     return f"trial-{trial.config['number']:04d}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cards() -> int:
-    import torch  # noqa: PLC0415 - ask only when a search runs
-
-    return torch.cuda.device_count()

@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 from autoft.cache import ActivationCache, reuse_of
+from autoft.cache.measure import MeasurementError
 from autoft.errors import DivergedError, UnknownNameError
+from autoft.model.memory import MemoryFormat
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Curve, Decision, Evaluation, Objective
 from autoft.training import TrialResult, fit, go_on, save_model
 from autoft.tuner.conclude import versions
 from autoft.tuner.inputs import Data, Model, model_name, own_module
-from autoft.tuner.prepare import lay_ground
+from autoft.tuner.layout import faster_format
+from autoft.tuner.prepare import Ground, lay_ground, measurements_of
 
 FITTED_RECIPE, FITTED_MODEL = "recipe.yaml", "model.safetensors"
 
@@ -82,13 +85,16 @@ def fine_tune(
     warnings = []
     if provenance and provenance.data_fingerprint != ground.data.fingerprint:
         warnings.append("these are not the data that the recipe was found on: its value will not be reproduced")
+    recipe, device = ground.recipe, device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if recipe.optimisation.memory_format == "auto":
+        recipe = recipe.override({"optimisation.memory_format": _memory_format(ground, device)})
     objective = ground.data.task.objective(metric or (provenance.metric if provenance else None))
     fitted = fit(
-        ground.recipe,
+        recipe,
         ground.loaded,
         ground.data,
         objective,
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         report=report or go_on,
         test=True,
         cache=ActivationCache(reuse_of(), ground.data, notes.append) if reuse else None,
@@ -121,6 +127,16 @@ def fine_tune(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _memory_format(ground: Ground, device: str) -> MemoryFormat:
+    """The faster one; for a recipe that was run before formats were chosen, the one that all had then."""
+    if ground.recipe.provenance:
+        return "contiguous"
+    try:
+        return faster_format(measurements_of(ground, device), torch.get_num_threads())
+    except MeasurementError:  # a model that does not run says so where it is trained
+        return "contiguous"
 
 
 def _divergence(trial: TrialResult) -> str:

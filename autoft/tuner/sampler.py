@@ -7,7 +7,7 @@ records, in which each trial stands with the best value it reached.
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -45,6 +45,25 @@ class Sampler(Protocol):
 
     def locate(self, recipe: Recipe, origin: str) -> Proposal:
         """A proposal of a given recipe, with its coordinates if it lies in the space."""
+
+
+@dataclass(frozen=True)
+class PredictingSampler:
+    """A sampler whose proposals say what they will cost."""
+
+    sampler: Sampler
+    predict: Callable[[Mapping[str, Any]], Mapping[str, float]]
+    """Seconds per epoch of each stage of a recipe, given as plain data."""
+
+    def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
+        """The recipe for trial ``number``; None when every recipe of the space was tried."""
+        proposal = self.sampler.propose(records, number)
+        return proposal and replace(proposal, predicted=self.predict(proposal.recipe))
+
+    def locate(self, recipe: Recipe, origin: str) -> Proposal:
+        """A proposal of a given recipe, with its coordinates if it lies in the space."""
+        proposal = self.sampler.locate(recipe, origin)
+        return replace(proposal, predicted=self.predict(proposal.recipe))
 
 
 @dataclass(frozen=True, kw_only=True)

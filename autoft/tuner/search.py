@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoft.cache import Reuse
+from autoft.cache.measure import Measurements
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.recipe import Recipe, parse_assignment
 from autoft.record import TrialRecord
+from autoft.study import Ledger
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, drop_checkpoints, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
-from autoft.tuner.forecast import reuse_in
+from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
+from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.prepare import (
     Ground,
@@ -25,11 +27,13 @@ from autoft.tuner.prepare import (
     check_before_spending,
     closing_seconds,
     lay_ground,
+    measurements_of,
     search_space,
     split_of,
+    with_memory_format,
     worker_context,
 )
-from autoft.tuner.ray_runner import Slots, choose_slots, ray_session, run_on_ray
+from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.result import SearchResult, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
 
@@ -151,20 +155,16 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
         raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
     base = config.base_recipe()
     folder = _folder(config, base.model.name)
-    slots = choose_slots(
-        cpus=config.resources.cpus_per_worker,
-        gpus=config.resources.gpus_per_worker,
-        at_most=config.resources.max_concurrent_trials,
-    )
+    room = room_for(config.resources, trials=config.search.num_samples)
     module = own_module(given.model)
     with folder.locked():
         if module is None:
             check_before_spending(config, base, given.space)
-        with ray_session(slots) as ray:
+        with ray_session() as ray:
             ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
             for note in ground.notes:
                 observer.note(note)
-            opened = _open(config, given, ground, folder, slots, observer, started_at)
+            opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
             return opened.run(folder)
 
@@ -175,33 +175,32 @@ class _OpenSearch:
 
     ground: Ground
     conductor: Conductor
-    slots: Slots
-    cpus: int
-    reuse: Reuse | None
+    outlook: Outlook
     shares_stages: bool
     companions: tuple[Recipe, ...]
 
     def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
-        conductor, clock = self.conductor, self.conductor.clock
+        conductor, clock, forecast = self.conductor, self.conductor.clock, self.outlook.forecast
+        slots = forecast.layout.slots
         context = worker_context(
             self.ground,
             conductor.objective,
             folder.trials,
-            threads=self.cpus,
+            threads=forecast.layout.threads,
             deadline=clock.deadline,
-            gpus=self.slots.gpus,
-            reuse=self.reuse,
+            gpus=slots.gpus,
+            reuse=self.outlook.reuse,
             stages=folder.stages if self.shares_stages else None,
             companions=self.companions,
         )
         try:
-            run_on_ray(conductor, context, self.slots, folder.scratch)
-            return conclude(folder, self.ground, conductor, threads=self.cpus, score_test=True)
+            run_on_ray(conductor, context, slots, folder.scratch)
+            return conclude(folder, self.ground, conductor, forecast=forecast, score_test=True)
         except KeyboardInterrupt:
             conductor.suspend()
             with suppress(SearchFailedError):
-                conclude(folder, self.ground, conductor, threads=self.cpus, score_test=False)
+                conclude(folder, self.ground, conductor, forecast=forecast, score_test=False)
             raise SearchInterruptedError(
                 f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
             ) from None
@@ -216,34 +215,48 @@ def _open(
     given: _Given,
     ground: Ground,
     folder: RunFolder,
-    slots: Slots,
+    room: Room,
     observer: Observer,
     started_at: float,
 ) -> _OpenSearch:
     objective = ground.data.task.objective(config.search.metric)
-    space = search_space(config, ground, given.space)
     who = identity(ground.recipe, ground.data, objective)
     if folder.exists:
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
     ledger = open_ledger(folder, objective, config.search.storage)
+    measured = measurements_of(ground, "cuda" if room.gpus_per_trial else "cpu")
+    layout = _layout(config, ground, room, measured, ledger)
+    ground = with_memory_format(ground, layout.memory_format)
+    space = search_space(config, ground, given.space)
     folder.clear_trials_from(len(ledger.trials()))
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
+    outlook = look_ahead(config, ground, space, objective, layout, measured)
     conductor = Conductor(
         ledger=ledger,
-        policy=build_policy(config, ground, space, objective),
+        policy=build_policy(config, ground, space, objective, predict=outlook.predict),
         objective=objective,
         clock=_clock(config, ground, ledger.trials(), started_at),
-        slots=slots.count,
+        slots=layout.slots.count,
         observer=observer,
         on_trial_end=_Keeper(folder),
     )
     conductor.open()
-    observer.started(_plan(config, ground, folder, conductor))
-    reuse = reuse_in(config, ground, space, objective)
+    observer.started(_plan(config, ground, folder, conductor, outlook))
     shares = config.reuse.stages == "on"
     companions = likely_head_stages(conductor.policy, space, config.search.sampler) if shares else ()
-    return _OpenSearch(ground, conductor, slots, config.resources.cpus_per_worker, reuse, shares, companions)
+    return _OpenSearch(ground, conductor, outlook, shares, companions)
+
+
+def _layout(config: SearchConfig, ground: Ground, room: Room, measured: Measurements, ledger: Ledger) -> Layout:
+    """What the study has, else what is chosen now and kept in it."""
+    stored = ledger.meta().get(LAYOUT)
+    if stored is None and ledger.trials():  # by a version that had no choice
+        stored = {"memory_format": "contiguous", "threads": 1}
+    layout = choose_layout(ground.recipe, config.resources, room, measured, stored=stored)
+    if layout.plain() != stored:
+        ledger.set_meta(LAYOUT, layout.plain())
+    return layout
 
 
 def _folder(config: SearchConfig, model: str) -> RunFolder:
@@ -260,7 +273,9 @@ def _clock(config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], 
     return Clock(started_at, deadline=started_at + budget - reserve, offset_s=spent)
 
 
-def _plan(config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Conductor) -> SearchPlan:
+def _plan(
+    config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Conductor, outlook: Outlook
+) -> SearchPlan:
     left = conductor.clock.left_s
     return SearchPlan(
         path=folder.path,
@@ -272,6 +287,8 @@ def _plan(config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Co
         slots=conductor.slots,
         time_left_s=None if left == math.inf else left,
         finished_trials=sum(record.state.finished for record in conductor.records),
+        forecast=outlook.forecast,
+        saved_s=sum(record.saved_s for record in conductor.records),
     )
 
 

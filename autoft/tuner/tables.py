@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from autoft.record import Evaluation, Objective, TrialRecord
+from autoft.tuner.forecast import Forecast
+from autoft.tuner.predict import predicted_in_all, predicted_s, surprise_at
 
 TRIAL_COLUMNS = (
     "trial",
@@ -20,6 +22,7 @@ TRIAL_COLUMNS = (
     "compute_s",
     "saved_s",
     "reused",
+    "predicted_s",
 )
 HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value")
 
@@ -28,7 +31,8 @@ def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.Dat
     """One row per trial: `TRIAL_COLUMNS`, then a ``params.NAME`` column per dimension.
 
     ``value`` is the best evaluation's, ``stage`` the last one reached, ``epochs`` all that were trained; ``saved_s``
-    are predicted seconds of computing that were not spent, since activations were read after the groups ``reused``.
+    are predicted seconds of computing that were not spent, since activations were read after the groups ``reused``;
+    ``predicted_s`` are seconds predicted for the epochs that were trained.
     """
     names = list(dict.fromkeys(name for record in records for name in record.proposal.params))
     rows = [
@@ -72,6 +76,7 @@ def summarise(
     test: Mapping[int, Mapping[str, float]],
     wall_s: float,
     notes: Sequence[str],
+    forecast: Forecast | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -81,7 +86,11 @@ def summarise(
         test: metrics on the test split per trial number; empty without a test split.
         wall_s: seconds from the start of the search to the written recipe.
         notes: sentences that belong to the result.
+        forecast: what was planned.
     """
+    predicted = predicted_in_all(records, forecast.building_s if forecast else 0.0)
+    compute_s = sum(record.compute_s for record in records)
+    surprise = surprise_at(compute_s, predicted)
     winner = winner_of(records, objective)
     best = winner.best(objective) if winner else None
     return {
@@ -96,9 +105,11 @@ def summarise(
         "trials": dict(Counter(str(record.state) for record in records)),
         "reasons": dict(Counter(record.reason for record in records if record.reason)),
         "wall_s": round(wall_s, 3),
-        "compute_s": round(sum(record.compute_s for record in records), 3),
+        "compute_s": round(compute_s, 3),
+        "predicted_s": None if predicted is None else round(predicted, 3),
         "saved_s": round(sum(record.saved_s for record in records), 3),
-        "notes": list(notes),
+        "plan": forecast.plain() if forecast else None,
+        "notes": [*notes, *surprise],
     }
 
 
@@ -130,6 +141,7 @@ def _baseline(record: TrialRecord, objective: Objective, test: Mapping[int, Mapp
 
 def _trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
     best = record.best(objective)
+    predicted = predicted_s(record)
     last_of_stage = {evaluation.stage: evaluation.epoch for evaluation in record.curve}
     return {
         "trial": record.number,
@@ -142,6 +154,7 @@ def _trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
         "compute_s": round(record.compute_s, 3),
         "saved_s": round(record.saved_s, 3),
         "reused": " ".join(record.reused),
+        "predicted_s": None if predicted is None else round(predicted, 3),
     }
 
 
