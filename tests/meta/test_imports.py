@@ -14,6 +14,7 @@ FLOORS = {
     "recipe": 1,
     "record": 1,
     "shards": 1,
+    "statistics": 1,
     "data": 2,
     "model": 2,
     "space": 2,

@@ -1,0 +1,17 @@
+"""What a measured number is worth: intervals, paired comparisons, and when to stop."""
+
+from autoft.statistics.choice import Candidate, expected_gain, simplest
+from autoft.statistics.intervals import Interval, wilson_interval
+from autoft.statistics.paired import Comparison, compare, paired_bootstrap, standard_error
+
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "Interval",
+    "compare",
+    "expected_gain",
+    "paired_bootstrap",
+    "simplest",
+    "standard_error",
+    "wilson_interval",
+]
