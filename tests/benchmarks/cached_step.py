@@ -4,8 +4,8 @@
 
 tf_efficientnet_lite0 with random weights, generated images, one thread. Per boundary the same steps are taken twice:
 with rows that the feed reads from the memory-mapped cache, and with rows that lie in a list; in alternating rounds of
-five steps in one run, of which medians are compared. Prints one line of JSON: milliseconds per step and their ratio, per
-boundary.
+five steps in one run, of which medians are compared. Prints one line of JSON: milliseconds per step and their ratio,
+per boundary.
 """
 
 import argparse
