@@ -17,7 +17,7 @@ CRASHES_IN_A_ROW = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Baselines first, then the sampler; pruning rules, then halving that stops (asha) or pauses (thaw).
+    """Baselines, the portfolio, then the sampler; pruning rules, then halving that stops (asha) or pauses (thaw).
 
     It holds no state but memos: the same records give the same answers, so a resumed search goes on as an uninterrupted
     one.
@@ -27,6 +27,8 @@ class Policy:
     sampler: Sampler
     baselines: Sequence[tuple[str, Recipe]]
     """Name and recipe, cheapest first. They are references: nothing but a divergence stops them."""
+    portfolio: Sequence[tuple[str, Recipe]] = ()
+    """Name and recipe of what is tried next, in this order: good elsewhere, and judged as any other."""
     num_samples: int
     """Recipes to try, baselines included."""
     scheduler: Literal["thaw", "asha", "none"] = "asha"
@@ -64,6 +66,10 @@ class Policy:
         for name, recipe in self.baselines:
             if name not in tried:
                 return self.sampler.locate(recipe, f"baseline:{name}")
+        started = {record.proposal.origin for record in records}
+        for name, recipe in self.portfolio:
+            if f"portfolio:{name}" not in started:
+                return self.sampler.locate(recipe, f"portfolio:{name}")
         return self.sampler.propose(records, len(records))
 
     def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, done: bool = False) -> Decision:

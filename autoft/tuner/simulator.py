@@ -1,0 +1,241 @@
+"""A search on a virtual clock: the real conductor and policy, with recorded curves in place of training.
+
+Nothing is trained and nobody waits, so a policy can be tried on thousands of searches, and what it decides is what it
+would decide in a real search that is fed the same curves.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoft.pruning.replay import STAGE, RecordedTask
+from autoft.recipe import Recipe
+from autoft.record import Action, Curve, Decision, Evaluation, Proposal, TrialRecord, TrialState
+from autoft.streams import stream
+from autoft.study import Ledger, MemoryLedger
+from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
+from autoft.tuner.observer import Silent
+from autoft.tuner.policy import Policy
+from autoft.tuner.surrogate import Array, Surrogate, fit
+from autoft.tuner.worker import Report
+
+MODEL = "recorded:{}"
+"""The model's name in a recipe that stands for a recorded trial."""
+_REFIT_EVERY, _AT_MOST = 8, 128
+
+Recorded: TypeAlias = Callable[[Mapping[str, Any]], Curve]
+"""The whole curve of a recipe (plain data)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One evaluation of a simulated search."""
+
+    time: float
+    """Virtual time at which it was reported: units of cost since the start, by one of the workers."""
+    spent: float
+    """Units of cost of all workers until then."""
+    number: int
+    evaluation: Evaluation
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A search that was simulated."""
+
+    records: tuple[TrialRecord, ...]
+    steps: tuple[Step, ...]
+
+
+class VirtualClock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+class ThawingConductor(Conductor):
+    """The conductor with pauses that are thawed."""
+
+    def open(self) -> None:
+        """Read the ledger; interrupted trials are the first to go on, paused ones wait for a thaw."""
+        super().open()
+        self._waiting = [number for number in self._waiting if not self.ledger.trial(number).paused]
+
+    def next_trial(self) -> Assignment | Turn:
+        """A thaw before anything new; nothing while others run that may bring one about."""
+        idle = len(self._live) < self.slots and not self._waiting
+        if idle and (due := self.policy.thaw(self.records)):
+            self._waiting.append(due.number)
+        turn = super().next_trial()
+        return Turn.WAIT if turn is Turn.FINISHED and self._live else turn
+
+    def _end(self, number: int, state: TrialState, decision: Decision) -> None:
+        if decision.action != Action.PAUSE:
+            super()._end(number, state, decision)
+            return
+        self.ledger.suspend(number, decision.rule, decision.text)
+        self._live.discard(number)
+
+
+@dataclass
+class _Machine:
+    """Workers that replay recorded curves; the earliest evaluation to end is reported next."""
+
+    conductor: Conductor
+    clock: VirtualClock
+    recorded: Recorded
+    cost: Callable[[Mapping[str, Any], int], float]
+    busy: list[tuple[float, int, int, float]] = field(default_factory=list)
+    """Time, trial, evaluation and its cost of what runs, as a heap."""
+    spent: float = 0.0
+
+    def take_up(self) -> None:
+        """Give every free worker a trial, if there is one."""
+        while isinstance(turn := self.conductor.next_trial(), Assignment):
+            self._run(turn.number, turn.known + 1)
+
+    def step(self) -> Step:
+        """Report the evaluation that ends next."""
+        self.clock.now, number, index, cost = heapq.heappop(self.busy)
+        self.spent += cost
+        curve = self.recorded(self.conductor.ledger.trial(number).proposal.recipe)
+        evaluation = curve[index - 1]
+        action = self.conductor.hear(number, Report(evaluations=(evaluation,), done=index >= len(curve)))
+        if action is Action.CONTINUE:
+            self._run(number, index + 1)
+        return Step(self.clock.now, self.spent, number, evaluation, action)
+
+    def _run(self, number: int, index: int) -> None:
+        cost = self.cost(self.conductor.ledger.trial(number).proposal.recipe, index)
+        heapq.heappush(self.busy, (self.clock.now + cost, number, index, cost))
+
+
+def simulate(
+    policy: Policy,
+    recorded: Recorded,
+    *,
+    workers: int = 1,
+    ledger: Ledger | None = None,
+    until: Callable[[Step], bool] = lambda _step: False,
+) -> Simulation:
+    """Run a search to its end, or until something has happened; then what has not ended is suspended.
+
+    Args:
+        policy: decides; the cost of an evaluation is its ``cost``.
+        recorded: the curve that a recipe's training gives.
+        workers: trials at a time.
+        ledger: an earlier search to go on with; default: a new one in memory.
+        until: asked after every evaluation.
+    """
+    clock = VirtualClock()
+    conductor = ThawingConductor(
+        ledger=ledger or MemoryLedger(policy.objective),
+        policy=policy,
+        objective=policy.objective,
+        clock=Clock(0.0, now=clock),
+        slots=workers,
+        observer=Silent(),
+    )
+    conductor.open()
+    machine, steps = _Machine(conductor, clock, recorded, policy.cost), []
+    machine.take_up()
+    while machine.busy:
+        steps.append(machine.step())
+        if until(steps[-1]):
+            break
+        machine.take_up()
+    conductor.suspend()
+    return Simulation(conductor.records, tuple(steps))
+
+
+def recorded_recipe(trial: int, evaluations: int) -> Recipe:
+    """A recipe that stands for a recorded trial."""
+    stage = {"name": STAGE, "unfreeze": "all", "epochs": evaluations}
+    return Recipe.parse({"model": MODEL.format(trial), "stages": [stage]}, where=MODEL.format(trial))
+
+
+def recorded_trial(recipe: Mapping[str, Any]) -> int:
+    """The number of the recorded trial that a recipe (plain data) stands for."""
+    return int(recipe["model"]["name"].partition(":")[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSampler:
+    """A `Sampler` over recorded trials: at random first, then by expected improvement, a fifth always at random."""
+
+    task: RecordedTask
+    coordinates: Array
+    """(n, d) of all recorded trials, within 0..1."""
+    pool: Sequence[int] | NDArray[np.intp]
+    """The trials to choose from; what is random goes in this order."""
+    seed: int
+    model: bool = True
+    """Whether to model at all; without, all is random."""
+    startup: int = 8
+    random_share: float = 0.2
+    _scales: dict[tuple[int, ...], Array] = field(default_factory=dict, repr=False, compare=False)
+
+    def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
+        """The recipe for trial ``number``; None when every trial of the pool was tried."""
+        tried = [recorded_trial(record.proposal.recipe) for record in records]
+        seen = set(tried)
+        left = [int(trial) for trial in self.pool if int(trial) not in seen]
+        if not left:
+            return None
+        draw = stream(self.seed, "propose", number).random()
+        if not self.model or len(tried) < self.startup or draw < self.random_share:
+            return self._proposal(left[0], "random")
+        return self._proposal(left[int(np.argmax(self._gain(tried, records, left)))], "gp")
+
+    def locate(self, recipe: Recipe, origin: str) -> Proposal:
+        """A proposal of a given recipe."""
+        return self._proposal(recorded_trial(recipe.full()), origin)
+
+    def _gain(self, tried: list[int], records: Sequence[TrialRecord], left: list[int]) -> Array:
+        reached = [self._reached(record) for record in records]
+        first = max(self.startup, len(tried) // _REFIT_EVERY * _REFIT_EVERY)
+        points, values = self.coordinates[tried], np.array(reached)
+        key = tuple(tried[:first])
+        if key not in self._scales:
+            recent = slice(max(0, first - _AT_MOST // 2), first)
+            self._scales[key] = fit(points[recent], values[recent])
+        keep = np.union1d(
+            np.argsort(-values)[: _AT_MOST // 2], np.arange(max(0, len(tried) - _AT_MOST // 2), len(tried))
+        )
+        return Surrogate(points[keep], values[keep], self._scales[key]).expected_improvement(self.coordinates[left])
+
+    def _reached(self, record: TrialRecord) -> float:
+        """Minus the log of the best loss, but none worse than a constant predictor's by far."""
+        best = record.best(self.task.objective)
+        return -math.log(min(best.value, 1.0)) if best else 0.0
+
+    def _proposal(self, trial: int, origin: str) -> Proposal:
+        return Proposal(recorded_recipe(trial, len(self.task.curves[trial])).full(), origin, {"trial": trial})
+
+
+def ranked(points: Array) -> Array:
+    """Hyperparameters (n, d) as ranks within 0..1, whatever their scale."""
+    return points.argsort(axis=0).argsort(axis=0) / max(1, len(points) - 1)
+
+
+def recorded_pool(
+    task: RecordedTask, pool: Sequence[int] | NDArray[np.intp], *, seed: int = 0, model: bool = True
+) -> PoolSampler:
+    """The sampler over a pool of a task's trials."""
+    return PoolSampler(task=task, coordinates=ranked(task.points), pool=pool, seed=seed, model=model)
+
+
+def curves_of(task: RecordedTask) -> Recorded:
+    """What a task's recipes give."""
+    return lambda recipe: task.curves[recorded_trial(recipe)]
