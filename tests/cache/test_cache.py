@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from torch import nn
 from autoft.cache import ActivationCache, Need, Reuse
 from autoft.data.inputs import as_inputs
 from autoft.data.variants import MIRRORED, PLAIN
-from autoft.model import Manner, in_micro_batches, load_model, model_input, set_eval
+from autoft.model import Manner, in_micro_batches, lay_out, load_model, model_input, set_eval
 from autoft.recipe import ModelConfig
 
 
@@ -152,6 +153,34 @@ def test_another_number_of_threads_or_another_precision_finds_nothing(built, noi
     assert len(keys(path) - before) == 4
 
 
+@pytest.mark.parametrize("manner", [Manner(channels_last=True), Manner(half=True)], ids=["layout", "rounding"])
+def test_another_layout_or_rounding_finds_nothing(built, noise, manner):
+    path, before = built
+    loaded = base("hand-written").reset()
+    lay_out(loaded.module, channels_last=manner.channels_last)
+    prepare(path, noise(), loaded, manner=manner)
+    assert len(keys(path) - before) == 2
+
+
+def test_what_a_trial_reads_is_never_evicted(built, noise):
+    path, before = built
+    data, loaded = noise(), base("hand-written").reset()
+    used = sum(file.stat().st_size for file in path.glob("activations-*/0.bin"))
+    running = prepare(path, data, loaded).activations
+    told = []
+    other = ActivationCache(Reuse(path, used, always=True), data, told.append)
+    assert other.prepare(loaded, [Need(1, 9.0), Need(3, 9.0)]).activations == {}
+    assert all("beside what other processes use" in text for text in told)
+    assert keys(path) == before
+    order = np.arange(len(data))
+    for boundary in running:
+        assert torch.equal(running[boundary].read(order), prefix_of(loaded, data, boundary))
+    running.clear()
+    gc.collect()
+    assert list(other.prepare(loaded, [Need(1, 9.0)]).activations) == [1]
+    assert len(before - keys(path)) >= 1
+
+
 def test_bfloat16_activations_come_back_bit_for_bit(tmp_path, noise):
     data, loaded = noise(), base("hand-written").reset()
     found = prepare(tmp_path, data, loaded, manner=Manner(mixed=True)).activations[4]
@@ -222,6 +251,7 @@ BUILD = """
 import sys, time, pathlib
 sys.path.insert(0, {support!r}); sys.path.insert(0, {here!r})
 import torch; torch.set_num_threads(1)
+import autoft.cache.cache as room; room._LEAST_WAIT_S = 600.0  # whatever else runs here
 import conftest, test_cache as t
 data = conftest.noise_of()
 path = pathlib.Path(sys.argv[1])
@@ -234,6 +264,10 @@ def counted(indices):
     time.sleep(slow)
     return read(indices)
 data.items.read = counted
+def passed(*_):
+    with open(path / "passes", "a") as file:
+        file.write("1\\n")
+loaded.module.stem.register_forward_hook(passed)
 found = t.prepare(path, data, loaded).activations
 print(sorted(found), found[4].read(t.np.arange(len(data))).double().sum().item())
 """
@@ -252,6 +286,8 @@ def test_two_processes_build_once_and_agree(tmp_path):
     reads = [int(line) for line in (tmp_path / "reads").read_text().split()]
     # Each process probes (32 items) and measures (40, twice); the pass (32 and 8) is done once.
     assert sorted(reads) == sorted([32, 40, 40] * 2 + [32, 8])
+    # Forward passes: two micro-batches of each probe, and the two of the items once.
+    assert len((tmp_path / "passes").read_text().split()) == 2 * 2 + 2
 
 
 def test_what_a_killed_builder_left_is_neither_trusted_nor_in_the_way(tmp_path, noise):
