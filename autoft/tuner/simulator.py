@@ -5,28 +5,16 @@ would decide in a real search that is fed the same curves.
 """
 
 import heapq
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from autoft.pruning.replay import STAGE, RecordedTask
-from autoft.recipe import Recipe
-from autoft.record import Action, Curve, Decision, Evaluation, Proposal, TrialRecord, TrialState
-from autoft.streams import stream
+from autoft.record import Action, Curve, Decision, Evaluation, TrialRecord, TrialState
 from autoft.study import Ledger, MemoryLedger
 from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
 from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
-from autoft.tuner.surrogate import Array, Surrogate, fit
 from autoft.tuner.worker import Report
-
-MODEL = "recorded:{}"
-"""The model's name in a recipe that stands for a recorded trial."""
-_REFIT_EVERY, _AT_MOST = 8, 128
 
 Recorded: TypeAlias = Callable[[Mapping[str, Any]], Curve]
 """The whole curve of a recipe (plain data)."""
@@ -157,85 +145,3 @@ def simulate(
         machine.take_up()
     conductor.suspend()
     return Simulation(conductor.records, tuple(steps))
-
-
-def recorded_recipe(trial: int, evaluations: int) -> Recipe:
-    """A recipe that stands for a recorded trial."""
-    stage = {"name": STAGE, "unfreeze": "all", "epochs": evaluations}
-    return Recipe.parse({"model": MODEL.format(trial), "stages": [stage]}, where=MODEL.format(trial))
-
-
-def recorded_trial(recipe: Mapping[str, Any]) -> int:
-    """The number of the recorded trial that a recipe (plain data) stands for."""
-    return int(recipe["model"]["name"].partition(":")[2])
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSampler:
-    """A `Sampler` over recorded trials: at random first, then by expected improvement, a fifth always at random."""
-
-    task: RecordedTask
-    coordinates: Array
-    """(n, d) of all recorded trials, within 0..1."""
-    pool: Sequence[int] | NDArray[np.intp]
-    """The trials to choose from; what is random goes in this order."""
-    seed: int
-    model: bool = True
-    """Whether to model at all; without, all is random."""
-    startup: int = 8
-    random_share: float = 0.2
-    _scales: dict[tuple[int, ...], Array] = field(default_factory=dict, repr=False, compare=False)
-
-    def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
-        """The recipe for trial ``number``; None when every trial of the pool was tried."""
-        tried = [recorded_trial(record.proposal.recipe) for record in records]
-        seen = set(tried)
-        left = [int(trial) for trial in self.pool if int(trial) not in seen]
-        if not left:
-            return None
-        draw = stream(self.seed, "propose", number).random()
-        if not self.model or len(tried) < self.startup or draw < self.random_share:
-            return self._proposal(left[0], "random")
-        return self._proposal(left[int(np.argmax(self._gain(tried, records, left)))], "gp")
-
-    def locate(self, recipe: Recipe, origin: str) -> Proposal:
-        """A proposal of a given recipe."""
-        return self._proposal(recorded_trial(recipe.full()), origin)
-
-    def _gain(self, tried: list[int], records: Sequence[TrialRecord], left: list[int]) -> Array:
-        reached = [self._reached(record) for record in records]
-        first = max(self.startup, len(tried) // _REFIT_EVERY * _REFIT_EVERY)
-        points, values = self.coordinates[tried], np.array(reached)
-        key = tuple(tried[:first])
-        if key not in self._scales:
-            recent = slice(max(0, first - _AT_MOST // 2), first)
-            self._scales[key] = fit(points[recent], values[recent])
-        keep = np.union1d(
-            np.argsort(-values)[: _AT_MOST // 2], np.arange(max(0, len(tried) - _AT_MOST // 2), len(tried))
-        )
-        return Surrogate(points[keep], values[keep], self._scales[key]).expected_improvement(self.coordinates[left])
-
-    def _reached(self, record: TrialRecord) -> float:
-        """Minus the log of the best loss, but none worse than a constant predictor's by far."""
-        best = record.best(self.task.objective)
-        return -math.log(min(best.value, 1.0)) if best else 0.0
-
-    def _proposal(self, trial: int, origin: str) -> Proposal:
-        return Proposal(recorded_recipe(trial, len(self.task.curves[trial])).full(), origin, {"trial": trial})
-
-
-def ranked(points: Array) -> Array:
-    """Hyperparameters (n, d) as ranks within 0..1, whatever their scale."""
-    return points.argsort(axis=0).argsort(axis=0) / max(1, len(points) - 1)
-
-
-def recorded_pool(
-    task: RecordedTask, pool: Sequence[int] | NDArray[np.intp], *, seed: int = 0, model: bool = True
-) -> PoolSampler:
-    """The sampler over a pool of a task's trials."""
-    return PoolSampler(task=task, coordinates=ranked(task.points), pool=pool, seed=seed, model=model)
-
-
-def curves_of(task: RecordedTask) -> Recorded:
-    """What a task's recipes give."""
-    return lambda recipe: task.curves[recorded_trial(recipe)]

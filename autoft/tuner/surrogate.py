@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ class Surrogate:
         mean, deviation = self.predict(candidates)
         gain = mean - self.values.max()
         z = gain / deviation
-        return gain * _normal_cdf(z) + deviation * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+        expected: Array = gain * _normal_cdf(z) + deviation * np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+        return expected
 
 
 def fit(points: Array, values: Array, *, noise: float = 0.1, sweeps: int = 2) -> Array:
@@ -98,10 +99,11 @@ def _kernel(left: Array, right: Array, scales: Array) -> Array:
     return _matern(np.maximum(squares, 0.0))
 
 
-def _matern(squares: Array) -> Any:
+def _matern(squares: Array) -> Array:
     """Matérn-5/2 of squared distances."""
     root = np.sqrt(5 * squares)
-    return (1 + root + 5 / 3 * squares) * np.exp(-root)
+    values: Array = (1 + root + 5 / 3 * squares) * np.exp(-root)
+    return values
 
 
 def _normal_cdf(z: Array) -> Array:

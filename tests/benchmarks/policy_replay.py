@@ -18,9 +18,10 @@ import numpy as np
 from autoft.pruning.replay import RecordedTask, load_task, recorded_curve
 from autoft.study import MemoryLedger
 from autoft.tuner.policy import Policy
-from autoft.tuner.simulator import curves_of, recorded_pool, recorded_recipe, recorded_trial, simulate
+from autoft.tuner.recorded import curves_of, recorded_pool, recorded_recipe, recorded_trial
+from autoft.tuner.simulator import simulate
 
-RUNGS = ((2, 3), (2, 4), (2, 5), (2, 6), (2, 8))
+RUNGS = ((2, 3), (2, 5), (2, 8))
 """grace_period (the default) and reduction_factor to choose among."""
 
 
@@ -89,7 +90,10 @@ def show(name, rows):
     value = np.array([row[:, 0] for row in rows])
     met = np.mean([row[:, 1].mean() for row in rows])
     tasks = " ".join(f"{mean:5.1f}" for mean in value.mean(axis=1))
-    print(f"{name:46} {value.mean():6.2f} {np.median(value):6.2f} {np.quantile(value, 0.9):6.2f}  {met:5.0%}  {tasks}")
+    print(
+        f"{name:46} {value.mean():6.2f} {np.median(value):6.2f} {np.quantile(value, 0.9):6.2f}  {met:5.0%}  {tasks}",
+        flush=True,
+    )
 
 
 def replay_all(tasks, shuffles):

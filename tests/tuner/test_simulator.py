@@ -14,7 +14,8 @@ from autoft.pruning.replay import RecordedTask, load_task, recorded_curve
 from autoft.record import TrialState
 from autoft.study import MemoryLedger, OptunaLedger, sqlite_url
 from autoft.tuner.policy import Policy
-from autoft.tuner.simulator import curves_of, recorded_pool, recorded_recipe, recorded_trial, simulate
+from autoft.tuner.recorded import curves_of, recorded_pool, recorded_recipe, recorded_trial
+from autoft.tuner.simulator import simulate
 
 RECORDED = sorted((Path(__file__).parents[3] / "shared" / "curves").glob("*.npz"))
 OFF = PruneConfig.parse("off", where="prune")
