@@ -110,6 +110,27 @@ class TestDominated:
         late = tuple(curve([0.1, 0.9]) for _ in range(5))
         assert Dominated(5)(curve([0.2]), late, SCORE) == CONTINUE
 
+    @pytest.mark.parametrize(
+        ("values", "more", "stops"),
+        [
+            pytest.param([0.25] * 3, {}, True, id="behind at each of three"),
+            pytest.param([0.25] * 2, {}, False, id="only two so far"),
+            pytest.param([0.35, 0.1, 0.1], {}, False, id="its best was before them"),
+            pytest.param(
+                [0.1] * 4, {"stages": ["head", "head", "tune", "tune"]}, False, id="two of them in this stage"
+            ),
+            pytest.param([0.1] * 4, {"warming_up": [False, True, False, False]}, True, id="a warm-up is passed over"),
+            pytest.param([0.1] * 3, {"warming_up": [False, True, False]}, False, id="and does not count"),
+        ],
+    )
+    def test_with_patience_it_must_have_been_behind_at_each_of_the_last(self, values, more, stops, curve, peers):
+        decision = Dominated(5, patience=3)(curve(values, **more), peers, SCORE)
+        assert decision.action == (Action.STOP if stops else Action.CONTINUE)
+        assert not stops or decision.text.endswith("the median of 5 peers for 3 evaluations")
+
+    def test_a_late_starter_that_has_caught_up_goes_on(self, curve, peers):
+        assert Dominated(5, patience=3)(curve([0.01, 0.01, 0.31]), peers, SCORE) == CONTINUE
+
     def test_does_not_judge_by_a_warm_up(self, curve, peers):
         assert Dominated(5)(curve([0.01, 0.01], last={"warming_up": True}), peers, SCORE) == CONTINUE
 
