@@ -93,8 +93,8 @@ class ActivationCache:
         self._machine: Machine | None = None
         self._known: dict[tuple[object, ...], _Known] = {}
         self._rows: dict[str, Rows] = {}
-        self._in_memory = 0
-        self._on_device = 0
+        self._views: set[str] = set()
+        """Keys of those of views, which other seeds do not share."""
 
     def prepare(
         self,
@@ -122,6 +122,8 @@ class ActivationCache:
             self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor")
         variants = tuple(dict.fromkeys(variant for need in needs for variant in need.variants))
         entries = self._entries(loaded, known, manner, variants)
+        for key in self._views - {entry.key for entry in entries}:
+            self._let_go(key)
         choices = self._choose(known, entries, needs)
         self._tell_what_is_too_large(loaded, choices, asked)
         wanted = {index for index, choice in choices.items() if choice.verdict is Verdict.REUSE}
@@ -215,7 +217,7 @@ class ActivationCache:
             else:
                 for entry in waiting:
                     if entry.boundary in asked:
-                        self._rows[entry.key] = self._rows_of(opened[entry.key], builder.device)
+                        self._keep(entry, opened[entry.key], builder.device)
                     else:
                         opened[entry.key].close()
                 return
@@ -225,7 +227,7 @@ class ActivationCache:
         for entry in waiting:
             if entry.boundary in asked:
                 if shards := self._store.get(entry.key):
-                    self._rows[entry.key] = self._rows_of(shards, builder.device)
+                    self._keep(entry, shards, builder.device)
                 else:
                     busy.add(entry.boundary)
         for boundary in sorted(busy):
@@ -241,13 +243,22 @@ class ActivationCache:
         pixels_s = sum(need.passes * items * row_s[need.boundary] for need in needs if need.boundary in wanted)
         return max(_LEAST_WAIT_S, building_s if building_s <= pixels_s else 0.0)
 
+    def _keep(self, entry: Entry, shards: Shards, device: torch.device) -> None:
+        self._rows[entry.key] = self._rows_of(shards, device)
+        if entry.variant.kind in ("light", "strong"):
+            self._views.add(entry.key)
+
+    def _let_go(self, key: str) -> None:
+        """Others may evict it once the trial that reads it has ended."""
+        self._views.discard(key)
+        self._rows.pop(key, None)
+
     def _rows_of(self, shards: Shards, device: torch.device) -> Rows:
-        free = placing.free_bytes(device)
-        if placing.stays_on_device(shards.nbytes, free=free, taken=self._on_device):
-            self._on_device += shards.nbytes
+        taken = sum(rows.memory_bytes for rows in self._rows.values() if isinstance(rows, DeviceRows))
+        if placing.stays_on_device(shards.nbytes, free=placing.free_bytes(device), taken=taken):
             return DeviceRows(shards, device)
-        whole = self._in_memory + shards.nbytes <= _IN_MEMORY_BYTES
-        self._in_memory += shards.nbytes if whole else 0
+        in_memory = sum(rows.memory_bytes for rows in self._rows.values() if isinstance(rows, HostRows))
+        whole = in_memory + shards.nbytes <= _IN_MEMORY_BYTES
         return HostRows(shards, whole=whole, pinned=device.type == "cuda")
 
     def _lies_there(self, entry: Entry) -> bool:

@@ -19,6 +19,9 @@ _CHUNK_ROWS = 256
 class Rows(Protocol):
     """A row per item, as the shards keep it. Nobody evicts the shards while this lives."""
 
+    memory_bytes: int
+    """Of its own that it takes where rows are taken to."""
+
     @property
     def device(self) -> torch.device:
         """Where rows are taken to."""
@@ -51,6 +54,7 @@ class HostRows:
     def __init__(self, shards: Shards, *, whole: bool, pinned: bool = False) -> None:
         self._shards = shards
         self._pinned = pinned
+        self.memory_bytes = shards.nbytes if whole else 0
         self._rows: NDArray[Any] = np.array(shards.fields[FIELD]) if whole else shards.fields[FIELD]
 
     def empty(self, count: int) -> Tensor:
@@ -75,7 +79,7 @@ class DeviceRows:
 
     def __init__(self, shards: Shards, device: torch.device) -> None:
         self._shards = shards
-        self.device = device
+        self.device, self.memory_bytes = device, shards.nbytes
         rows = shards.fields[FIELD]
         self._rows = torch.empty(rows.shape, dtype=_type(rows), device=device)
         for start in range(0, len(rows), _CHUNK_ROWS):

@@ -1,5 +1,7 @@
 """Views and mixing at the boundary: augmentation that the cache can honour, bit for bit."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from reuse_runs import assert_equal_bits, data_of, keeping, recipe_of, run, seen
 from autoft.data.variants import MIRRORED, PLAIN, Variant, draw_variants, drawn, variants_of
 from autoft.errors import ConfigError
 from autoft.recipe import DataConfig
+from autoft.shards import ShardStore, entries
 from autoft.streams import stream
 from autoft.training.source import can_train_from_cache
 
@@ -100,6 +103,19 @@ def test_views_of_another_seed_or_kind_are_other_entries(tmp_path, change):
     for each in (recipe, recipe.override(change)):
         run(each, base("hand-written").reset(seed=each.seed), data, keeping(tmp_path, data)[0])
     assert len(list(tmp_path.glob("activations-*"))) == 2 * (1 + 2 + 2)
+
+
+def test_views_of_a_seed_that_no_trial_has_any_more_can_be_evicted(tmp_path):
+    recipe, data = small()
+    recipe = viewing(recipe, "light", 2)
+    cache, told = keeping(tmp_path, data)
+    store = ShardStore(tmp_path, 2**30)
+    for seed in (0, 1):
+        run(recipe.override({"seed": seed}), base("hand-written").reset(seed=seed), data, cache)
+    gc.collect()
+    assert told == []
+    assert [entry.in_use for entry in entries(store)].count(False) == 2 * 2
+    assert len(entries(store)) == 2 * (1 + 2 + 2)
 
 
 @pytest.mark.parametrize("name", ["hand-written", "mobilenetv3_small_100", "vit_tiny_patch16_224"])
