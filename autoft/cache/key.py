@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 
@@ -15,6 +16,11 @@ from autoft.model import MICRO_BATCH, LoadedModel, Manner, state_digest
 from autoft.record import ModelCard
 
 _FORMAT = 2
+
+
+@cache
+def _timm_version() -> str:
+    return version("timm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ def surroundings(card: ModelCard, device: torch.device, manner: Manner) -> Surro
     threads = torch.get_num_threads() if device.type == "cpu" else 0
     layout = "channels_last" if manner.channels_last else "contiguous"
     return Surroundings(
-        kind, threads, manner.mixed, torch.__version__, version("timm"), card.mean, card.std, memory_format=layout
+        kind, threads, manner.mixed, torch.__version__, _timm_version(), card.mean, card.std, memory_format=layout
     )
 
 

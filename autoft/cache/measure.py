@@ -20,7 +20,7 @@ from autoft.data import DataHandle
 from autoft.data.inputs import as_inputs
 from autoft.errors import ModelError
 from autoft.files import write_text
-from autoft.model import MICRO_BATCH, LoadedModel, lay_out, model_input, precision
+from autoft.model import MICRO_BATCH, LoadedModel, make_ready, model_input, precision
 from autoft.model.memory import MemoryFormat, memory_formats
 from autoft.shards import default_root
 
@@ -135,7 +135,7 @@ class Measurements:
     def _measured(self, setting: Setting, rows: int, at_most_s: float) -> Speed | None:
         model, device = self._model, self._device
         channels_last = setting.memory_format == "channels_last"
-        lay_out(model.module, channels_last=channels_last)
+        make_ready(model.module, device, channels_last=channels_last)
         fields = self._data.read(np.arange(rows) % len(self._data))
         moved = {name: field.to(device) for name, field in fields.items()}
         inputs = as_inputs(moved, self._data, model.card, channels_last=channels_last)
@@ -155,7 +155,6 @@ class Measurements:
     def _model(self) -> LoadedModel:
         """A copy to measure on: training changes its running statistics."""
         model = self._loaded.reset()
-        model.module.to(self._device)
         for name, parameter in model.module.named_parameters():
             parameter.requires_grad_(parameter.is_floating_point() and name not in model.fixed)
         return model

@@ -19,7 +19,7 @@ from autoft.model.freeze import (
 )
 from autoft.model.groups import LayerGroup, layer_groups
 from autoft.model.inputs import ModelInput, call, model_input
-from autoft.model.layout import laid_out, lay_out
+from autoft.model.layout import laid_out, make_ready
 from autoft.model.linear_head import LinearHead, linear_head
 from autoft.model.load import LoadedModel, load_model
 from autoft.model.manner import Manner, halved
@@ -48,10 +48,10 @@ __all__ = [
     "in_micro_batches",
     "is_norm",
     "laid_out",
-    "lay_out",
     "layer_groups",
     "linear_head",
     "load_model",
+    "make_ready",
     "micro_batches",
     "model_input",
     "named_tensors",

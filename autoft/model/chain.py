@@ -97,16 +97,15 @@ def assemble(cut: Cut, module: nn.Module, groups: Sequence[LayerGroup], homes: M
         raise ModelError(f"its forward pass has a part that the cut does not know: {unclaimed[0]}")
     of = {name: index for index, group in enumerate(groups) for name in (*group.parameters, *group.buffers)}
     segments: list[list[Run]] = [[] for _ in groups]
-    current = 0
+    modules, current = dict(module.named_modules()), 0
     for piece in cut.pieces:
-        if not _only_pools(piece, module):  # pooled features are the smallest that can lie between two segments
+        if not _only_pools(piece, modules):  # pooled features are the smallest that can lie between two segments
             current = max(current, _latest(piece, of, homes))
         segments[current].append(piece.run)
     return Chain(segments, cut.kind)
 
 
-def _only_pools(piece: Piece, module: nn.Module) -> bool:
-    modules = dict(module.named_modules())
+def _only_pools(piece: Piece, modules: Mapping[str, nn.Module]) -> bool:
     return bool(piece.names) and all(isinstance(modules.get(name), _POOLS) for name in piece.names)
 
 

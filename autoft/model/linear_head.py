@@ -1,13 +1,16 @@
 """Heads that are one linear layer behind dropout: what the fused trainer can train many of at once."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from autoft.model.freeze import set_eval
-from autoft.model.load import LoadedModel
+
+if TYPE_CHECKING:
+    from autoft.model.load import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class LinearHead:
         return (self.weight,) if self.bias is None else (self.weight, self.bias)
 
 
-def linear_head(loaded: LoadedModel) -> LinearHead | None:
+def linear_head(loaded: "LoadedModel") -> LinearHead | None:
     """The head of a model whose last segment is a linear layer on features (B, F), dropout apart; else None.
 
     It is proven on an example: the segment must give what `torch.nn.functional.linear` gives, bit for bit. The model
@@ -50,7 +53,7 @@ def linear_head(loaded: LoadedModel) -> LinearHead | None:
     return LinearHead(f"{prefix}weight", bias, layer.in_features, layer.out_features, own)
 
 
-def _own_drop_rate(loaded: LoadedModel) -> float:
+def _own_drop_rate(loaded: "LoadedModel") -> float:
     """Of all dropout modules in the head's group together; timm's follow the recipe's drop rate instead."""
     kept = 1.0
     for name, part in loaded.module.named_modules():
@@ -59,7 +62,7 @@ def _own_drop_rate(loaded: LoadedModel) -> float:
     return 1.0 - kept
 
 
-def _acts_alone(loaded: LoadedModel, layer: nn.Linear) -> bool:
+def _acts_alone(loaded: "LoadedModel", layer: nn.Linear) -> bool:
     """Whether the last segment does nothing but apply the layer, dropout modules apart."""
     set_eval(loaded)
     if not _is_linear(loaded, layer):
@@ -73,7 +76,7 @@ def _acts_alone(loaded: LoadedModel, layer: nn.Linear) -> bool:
     return alone
 
 
-def _is_linear(loaded: LoadedModel, layer: nn.Linear) -> bool:
+def _is_linear(loaded: "LoadedModel", layer: nn.Linear) -> bool:
     features = torch.linspace(-1.0, 1.0, 3 * layer.in_features, device=layer.weight.device).view(3, -1)
     with torch.no_grad():
         try:

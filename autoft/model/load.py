@@ -14,6 +14,7 @@ from autoft.model.freeze import state_digest
 from autoft.model.groups import LayerGroup, find_groups, homes_of
 from autoft.model.head import head_names, head_width, renew_head
 from autoft.model.inputs import ModelInput, example_images, model_input
+from autoft.model.linear_head import LinearHead, linear_head
 from autoft.model.source import own_model, timm_model
 from autoft.model.trace import Trace, watch
 from autoft.recipe import ModelConfig
@@ -40,6 +41,8 @@ class LoadedModel:
     notes: tuple[str, ...]
     """What a user should know about where the weights come from."""
     base: Base = field(repr=False)
+    head: LinearHead | None = None
+    """Where the head is one linear layer; else None."""
 
     def reset(
         self, *, drop_rate: float | None = None, drop_path_rate: float | None = None, seed: int | None = None
@@ -134,7 +137,8 @@ def _assemble(base: Base, fixed: frozenset[str], x: ModelInput | None, traced: T
         notes=base.origin.notes,
         base=base,
     )
-    return loaded.reset()
+    fresh = loaded.reset()
+    return replace(fresh, head=linear_head(fresh))
 
 
 def _prepare_head(

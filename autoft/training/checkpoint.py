@@ -24,7 +24,7 @@ _FORMAT = 2
 _KEPT = 2
 
 
-def write_checkpoint(folder: Path, sections: Sections, facts: Mapping[str, Any]) -> Path:
+def write_checkpoint(folder: Path, sections: Sections, facts: Mapping[str, Any], *, durable: bool = True) -> Path:
     """Add a checkpoint to ``folder`` and drop all but the one before it.
 
     Args:
@@ -32,6 +32,7 @@ def write_checkpoint(folder: Path, sections: Sections, facts: Mapping[str, Any])
         sections: tensors by section and name; a tensor that an earlier section holds under the same name with the
             same bits is stored once.
         facts: plain data, finite.
+        durable: whether it must outlast a power failure.
 
     Returns:
         the path of its JSON.
@@ -44,10 +45,10 @@ def write_checkpoint(folder: Path, sections: Sections, facts: Mapping[str, Any])
     stem = folder / f"checkpoint-{number:06d}"
     stored, places = _deduplicated(sections)
     content = safetensors.torch.save(stored)
-    with replacing(stem.with_suffix(".safetensors")) as temporary:
+    with replacing(stem.with_suffix(".safetensors"), durable=durable) as temporary:
         temporary.write_bytes(content)
     description = {"format": _FORMAT, "digest": _digest(content), "places": places, "facts": facts}
-    write_text(stem.with_suffix(".json"), json.dumps(description, allow_nan=False))
+    write_text(stem.with_suffix(".json"), json.dumps(description, allow_nan=False), durable=durable)
     _clean(folder, keep=(*numbers, number)[-_KEPT:])
     return stem.with_suffix(".json")
 

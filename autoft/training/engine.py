@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoft.data import DataHandle
 from autoft.model import FreezePlan, LoadedModel
@@ -94,11 +94,6 @@ class Engine(Protocol):
     """A stage that runs, from one evaluation to the next."""
 
     @property
-    def module(self) -> nn.Module:
-        """What is trained; it holds the stage's result once it is closed."""
-        ...
-
-    @property
     def over(self) -> bool:
         """Whether the stage has reached its length or lost its patience."""
         ...
@@ -112,11 +107,12 @@ class Engine(Protocol):
         """Train to the next evaluation; None when ``should_stop`` said so."""
         ...
 
-    def close(self) -> dict[str, Tensor]:
-        """End the stage with weights, buffers and optimizer state of its best evaluation, in the model.
+    def close(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """End the stage with weights, buffers and optimizer state of its best evaluation.
 
         Returns:
-            the optimizer's state, for the next stage to carry on.
+            all parameters and buffers of the groups that it or a stage before it trains, and the optimizer's state, for
+            the next stage to carry on.
 
         Raises:
             FreezeError: a freezing law was broken.
@@ -138,7 +134,7 @@ class Engine(Protocol):
     def load(
         self, sections: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], best: Snapshot | None
     ) -> None:
-        """Continue from them; the model holds ``now`` already."""
+        """Continue from them, on a stage that was opened on ``now``."""
         ...
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from autoft.data import DataHandle
 from autoft.data.feed import read_ahead
 from autoft.data.metrics import Array
-from autoft.model import MICRO_BATCH, LoadedModel, Manner, lay_out, set_eval
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, make_ready, set_eval
 from autoft.recipe import MemoryFormat
 from autoft.training.forward import Forward
 from autoft.training.source import Pixels, Source
@@ -38,11 +38,10 @@ def evaluate(
         device: where to; by default the model stays where it is.
         memory_format: of images and convolution weights, as the recipe has it; the model keeps it.
     """
-    if device is not None:
-        loaded.module.to(device)
     set_eval(loaded)
     manner = Manner(channels_last=memory_format == "channels_last")
-    lay_out(loaded.module, channels_last=manner.channels_last)
+    where = next(loaded.module.parameters()).device if device is None else torch.device(device)
+    make_ready(loaded.module, where, channels_last=manner.channels_last)
     forward = Forward(loaded, 0, manner)
     outputs = outputs_of(Pixels(None, data, loaded.card, forward), forward, indices)
     return data.task.metrics(outputs, data.targets[indices])

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoft.data.feed import read_ahead
 from autoft.errors import ModelError
-from autoft.model import MICRO_BATCH, FreezeGuard, LinearHead, apply_plan, micro_batches, named_tensors, set_eval
+from autoft.model import MICRO_BATCH, FreezeGuard, LinearHead, micro_batches, set_eval
 from autoft.recipe import Recipe, Stage
 from autoft.record import Evaluation
 from autoft.training.divergence import DivergenceWatch
@@ -24,11 +24,11 @@ from autoft.training.fused import FusedHeads, HeadSettings, HeadState
 from autoft.training.lengths import length_in_steps
 from autoft.training.optim import exempt_from_decay, group_rate, weight_decay_of
 from autoft.training.schedule import rate_factor
-from autoft.training.snapshot import Snapshot, put_back
+from autoft.training.snapshot import Snapshot
 from autoft.training.tree import StageResult
 
 
-@dataclass
+@dataclass(eq=False)
 class _Lane:
     """One head on its way."""
 
@@ -66,18 +66,24 @@ class HeadStage:
     """An `autoft.training.engine.Engine` for heads that are one linear layer.
 
     Args:
-        ground: the stage; the model holds the weights it starts from.
+        ground: the stage; its model is only read, up to the head.
         head: of the model.
+        weights: of the head, that it starts from.
         carried: optimizer state of the stage before.
         companions: of equal `batches_of`; they start from the same weights.
     """
 
     def __init__(
-        self, ground: Ground, head: LinearHead, carried: Mapping[str, Tensor], companions: Sequence[Companion] = ()
+        self,
+        ground: Ground,
+        head: LinearHead,
+        weights: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor],
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._ground, self._head = ground, head
         self._exempt = head.weight in exempt_from_decay(ground.loaded.module)
-        start = self._from_model(carried)
+        start = self._from_tensors(weights, carried)
         own = _Lane(ground.recipe, ground.stage, ground.length, ground.watch)
         others = [
             (_Lane(each.recipe, each.recipe.stages[0], self._length_of(each.recipe), each.watch), each)
@@ -87,18 +93,14 @@ class HeadStage:
         self._companions = {id(lane): companion for lane, companion in others}
         # Heads of one dropout rate lie side by side: they share what dropout leaves of the features.
         self._lanes = sorted([own, *(lane for lane, _ in others)], key=lambda lane: self._settings(lane).drop_rate)
-        apply_plan(ground.plan, ground.loaded)
-        self._guard = FreezeGuard(ground.plan, ground.loaded)
+        set_eval(ground.loaded)
+        # Where features are read, no module runs.
+        self._guard = None if ground.train_source.name else FreezeGuard(ground.plan, ground.loaded)
         self._fused = self._fuse([start] * len(self._lanes))
         for lane, norm in zip(self._lanes, self._fused.norms(), strict=True):
             lane.norm_at_start = norm
         self._batches = Batches(ground)
         self._step = 0
-
-    @property
-    def module(self) -> nn.Module:
-        """What is trained."""
-        return self._ground.loaded.module
 
     @property
     def over(self) -> bool:
@@ -119,13 +121,13 @@ class HeadStage:
             self._advance_a_step()
         return self._own.curve[-1]
 
-    def close(self) -> dict[str, Tensor]:
+    def close(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """End the stage."""
         self.let_go()
+        if self._guard:
+            self._guard.check()
         ended = self._ended(self._own)
-        put_back(self._ground.loaded.module, ended.weights)
-        self._guard.check()
-        return dict(ended.optimizer)
+        return dict(ended.weights), dict(ended.optimizer)
 
     def let_go(self) -> None:
         """Stop reading ahead, and drop the companions that are not over."""
@@ -177,7 +179,6 @@ class HeadStage:
         """One step of all heads, and the evaluations that are due after it."""
         ground = self._ground
         batch = self._batches.next(self._step)
-        set_eval(ground.loaded)
         rows, targets = ground.train_source.rows(batch.found, batch.targets, batch.moment)
         generator = torch.Generator(ground.device).manual_seed(batch.forward_seed)
         losses, norms = self._fused.gradients(_features(rows), targets, generator)
@@ -240,7 +241,6 @@ class HeadStage:
     def _outputs(self) -> Tensor:
         """Of all heads on the validation split, (K, N, C) on the CPU."""
         ground = self._ground
-        set_eval(ground.loaded)
         indices = ground.data.splits.val
         parts = np.split(indices, range(MICRO_BATCH, len(indices), MICRO_BATCH))
         found = []
@@ -325,10 +325,6 @@ class HeadStage:
 
     def _length_of(self, recipe: Recipe) -> int:
         return length_in_steps(recipe.stages[0], self._ground.steps_per_epoch)
-
-    def _from_model(self, carried: Mapping[str, Tensor]) -> HeadState:
-        tensors = named_tensors(self._ground.loaded.module)
-        return self._from_tensors({name: tensors[name] for name in self._head.names}, carried)
 
     def _from_tensors(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> HeadState:
         weight, bias = self._head.weight, self._head.bias

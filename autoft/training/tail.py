@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoft.record import Evaluation
 from autoft.training.engine import Batches, Ground, ShouldStop
 from autoft.training.evaluate import outputs_of
 from autoft.training.feed import Batch
 from autoft.training.forward import seeded
-from autoft.training.snapshot import Snapshot
+from autoft.training.snapshot import Snapshot, copy_of
 from autoft.training.stage import StageRun
 
 
@@ -37,11 +37,6 @@ class TailStage:
         self._loss_sum, self._loss_count, self._saved_s, self._told = 0.0, 0, 0.0, 0
 
     @property
-    def module(self) -> nn.Module:
-        """What is trained."""
-        return self._ground.loaded.module
-
-    @property
     def over(self) -> bool:
         """Whether the stage has reached its length or lost its patience."""
         return self._run.over
@@ -60,10 +55,11 @@ class TailStage:
                 return self._evaluate()
         return None
 
-    def close(self) -> dict[str, Tensor]:
+    def close(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """End the stage."""
         self.let_go()
-        return self._run.close()
+        carried = self._run.close()
+        return copy_of(self._run.weights()), carried
 
     def let_go(self) -> None:
         """Stop reading ahead."""

@@ -8,12 +8,12 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoft.cache import ActivationCache, Prepared
 from autoft.data import DataHandle
-from autoft.errors import RunError
-from autoft.model import FreezeGuard, FreezePlan, LoadedModel, Manner, lay_out, linear_head, plan_stage
+from autoft.errors import FreezeError, RunError
+from autoft.model import LoadedModel, Manner, make_ready, plan_stage
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
@@ -43,7 +43,7 @@ class StagedTrainer:
 
     Args:
         recipe: complete (`autoft.model.complete`): image size and rates are known.
-        loaded: the model in its base state; it is trained in place.
+        loaded: the model in its base state; it is trained in place, unless there is ``fresh``.
         data: what to train on.
         objective: which metric decides what is kept.
         device: where to train.
@@ -51,6 +51,8 @@ class StagedTrainer:
         cache: where activations of frozen prefixes are kept; without one they are computed in every epoch. On the
             CPU it changes no bit of the result.
         tree: where results of stages are shared between trials; without one every stage is run. It changes no bit.
+        fresh: gives a copy of the model to train, with the recipe's drop rates; ``loaded`` is then only read, and
+            stages that train the head alone need no copy.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -67,25 +69,26 @@ class StagedTrainer:
         should_stop: Callable[[], bool] = never,
         cache: ActivationCache | None = None,
         tree: StageTree | None = None,
+        fresh: Callable[[], LoadedModel] | None = None,
     ) -> None:
         check_settings(recipe, data)
         self.recipe = recipe
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
         self._device = torch.device(device)
-        check_base(loaded)
-        loaded.module.to(self._device)
+        if fresh is None:
+            check_base(loaded)
+        self._fresh, self._own = fresh, None if fresh else loaded
         self._plans = [plan_stage(stage, loaded) for stage in recipe.stages]
         check_rates(recipe, self._plans, loaded)
         self._manner = Manner.of(recipe.optimisation, self._device)
-        lay_out(loaded.module, channels_last=self._manner.channels_last)
+        make_ready(loaded.module, self._device, channels_last=self._manner.channels_last)
         self._feed = Feed(recipe, data, self._device)
         first = self._feed.order(recipe.stages[0].name, 0)
         self.steps_per_epoch = len(first)
         self._constant_loss = constant_loss(data, first)
         self._watch = self._new_watch()
         self._class_weights = class_weights(recipe, data, self._device)
-        self._head = linear_head(loaded)
         self._tree, self._keys = tree, StageKeys(loaded, data, objective) if tree else None
         self._kept = self._prepare(cache) if cache else Prepared()
         self._compute_s = self._kept.seconds
@@ -93,6 +96,8 @@ class StagedTrainer:
         self._index = 0
         self._engine: Engine | None = None
         self._claim: Claim | None = None
+        self._changed: Mapping[str, Tensor] = {}
+        """Weights and buffers that the stages before the one that runs have changed."""
         self._carried: Mapping[str, Tensor] = {}
         self._offset = 0
         """Evaluations before the stage that runs."""
@@ -148,7 +153,11 @@ class StagedTrainer:
         return TrialResult(kept, recipe, weights, self.curve)
 
     def load_best(self) -> None:
-        """Give the model the weights of the best evaluation, in eval mode; no training can follow."""
+        """Give the model the weights of the best evaluation, in eval mode; no training can follow.
+
+        Not for a trainer with ``fresh``: its model is only read.
+        """
+        assert self._fresh is None
         best = self._best_so_far()
         load_weights(self._loaded, best.weights if best else {})
         self.close()
@@ -173,15 +182,15 @@ class StagedTrainer:
         return self._index + 1 < len(self.recipe.stages) or self._trains_head_alone(self._index)
 
     def _trains_head_alone(self, index: int) -> bool:
-        return self._head is not None and self._touched(index) == {len(self._loaded.groups) - 1}
+        return self._loaded.head is not None and self._touched(index) == {len(self._loaded.groups) - 1}
 
     def _fork(self, key: str) -> Curve:
         """Take over the result of a stage; empty where there is none."""
         assert self._tree is not None
         found = self._tree.find(key)
-        if found is None or found.weights.keys() != self._live(self._index).keys():
+        if found is None or found.weights.keys() != self._names(self._index):
             return ()
-        put_back(self._loaded.module, found.weights)
+        self._changed = found.weights
         seen = len(self.curve)
         own = tuple(_forked(evaluation, seen + evaluation.index) for evaluation in found.curve)
         self.curve = (*self.curve, *own)
@@ -192,27 +201,33 @@ class StagedTrainer:
         return own
 
     def _open(self, *, companions: bool) -> Engine:
-        """Open the stage on the weights as they are."""
+        """Open the stage on what the stages before it have changed."""
         self._watch.new_stage()
         self._offset = len(self.curve)
-        alone = self._trains_head_alone(self._index)
-        ground = self._ground(self._index, self._loaded if alone else self._with_own_dropout())
-        if self._head is None or not alone:
-            return TailStage(ground, self._carried)
-        return HeadStage(ground, self._head, self._carried, self._companions(ground) if companions else [])
+        head = self._loaded.head
+        if head is None or not self._trains_head_alone(self._index):
+            return TailStage(self._ground(self._trained_model()), self._carried)
+        ground = self._ground(self._loaded)
+        weights = self._changed or live_tensors(self._loaded.module, self._loaded.groups[-1:])
+        return HeadStage(ground, head, weights, self._carried, self._companions(ground) if companions else [])
 
-    def _with_own_dropout(self) -> LoadedModel:
-        """The model, or a copy of it where a stage of the head has a drop rate of its own."""
+    def _trained_model(self) -> LoadedModel:
+        """The model to train in this stage; a stage of the head may have a drop rate of its own."""
         rate = self.recipe.stages[self._index].drop_rate
-        if rate is None or rate == self.recipe.model.drop_rate:
-            return self._loaded
-        other = self._loaded.reset(drop_rate=rate)
-        other.module.to(self._device)
-        lay_out(other.module, channels_last=self._manner.channels_last)
-        put_back(other.module, self._live(self._index))
-        return other
+        if rate is not None and rate != self.recipe.model.drop_rate:
+            return self._made_ready(self._loaded.reset(drop_rate=rate))
+        if self._own is None:
+            assert self._fresh is not None
+            self._own = self._fresh()
+        return self._made_ready(self._own)
 
-    def _ground(self, index: int, loaded: LoadedModel) -> Ground:
+    def _made_ready(self, loaded: LoadedModel) -> LoadedModel:
+        make_ready(loaded.module, self._device, channels_last=self._manner.channels_last)
+        put_back(loaded.module, self._changed)
+        return loaded
+
+    def _ground(self, loaded: LoadedModel) -> Ground:
+        index = self._index
         touched = self._touched(index)
         forward = Forward(loaded, loaded.chain.prefix_length(touched), self._manner)
         train_source, val_source = self._sources(forward)
@@ -262,10 +277,10 @@ class StagedTrainer:
         """The groups that stages up to ``index`` train: all others are the base's."""
         return frozenset().union(*(plan.trainable for plan in self._plans[: index + 1]))
 
-    def _live(self, index: int, module: nn.Module | None = None) -> dict[str, Tensor]:
-        """What stages up to ``index`` can have changed."""
-        groups = (self._loaded.groups[place] for place in sorted(self._touched(index)))
-        return live_tensors(module or self._loaded.module, groups)
+    def _names(self, index: int) -> set[str]:
+        """What stages up to ``index`` can change."""
+        groups = [self._loaded.groups[place] for place in self._touched(index)]
+        return {name for group in groups for name in (*group.parameters, *group.buffers)}
 
     def _prepare(self, cache: ActivationCache) -> Prepared:
         """Open the activations that the stages will read; what is missing is built now."""
@@ -284,11 +299,10 @@ class StagedTrainer:
     def _end_stage(self, engine: Engine) -> None:
         """Restore the stage's best, prove the freezing laws, and share the result."""
         self._best = self._best_so_far()
-        self._carried = engine.close()
-        put_back(self._loaded.module, self._live(self._index, engine.module))
+        self._changed, self._carried = engine.close()
         if self._claim and self._keys:
             curve = tuple(replace(each, index=place) for place, each in enumerate(self.curve[self._offset :], 1))
-            result = StageResult(curve, self._live(self._index), self._carried, self._watch.state())
+            result = StageResult(curve, self._changed, self._carried, self._watch.state())
             self._share(self._keys.key(self.recipe, self._index), self._claim, result)
         self._claim, self._engine, self._index = None, None, self._index + 1
 
@@ -316,7 +330,7 @@ class StagedTrainer:
             StorageError: the disk refuses.
         """
         engine = self._engine
-        sections = {"now": self._live(self._index - (engine is None)), "optimizer": self._carried}
+        sections: dict[str, Mapping[str, Tensor]] = {"now": self._changed, "optimizer": self._carried}
         sections |= engine.sections() if engine else {}
         sections["trial_best"] = self._best.weights if self._best else {}
         facts = {
@@ -341,7 +355,7 @@ class StagedTrainer:
 
         Raises:
             RunError: it is of another recipe, base, data or objective.
-            FreezeError: loading it changed something that no stage so far has trained.
+            FreezeError: it holds something that no stage so far trains.
         """
         found = read_checkpoint(folder)
         if found is None:
@@ -349,9 +363,9 @@ class StagedTrainer:
         sections, facts = found
         self._refuse_foreign(folder, facts["of"])
         self._index, running = facts["stage"], facts["engine"] is not None
-        untouched = FreezeGuard(FreezePlan(self._touched(self._index - (not running)), "train"), self._loaded)
-        put_back(self._loaded.module, sections["now"])
-        untouched.check()
+        if frozen := sorted(sections["now"].keys() - self._names(self._index - (not running))):
+            raise FreezeError(f"{folder}: would change {', '.join(frozen[:5])}, which no stage so far trains")
+        self._changed = sections["now"]
         self.curve = tuple(Evaluation.from_plain(plain) for plain in facts["curve"])
         self._carried, self._compute_s = sections["optimizer"], facts["compute_s"]
         if facts["trial_best"]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from autoft.data import DataHandle
 from autoft.errors import StorageError
 from autoft.files import translated
-from autoft.model import LoadedModel, plan_stage, state_digest
+from autoft.model import LoadedModel, plan_stage, tensor_digest
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
@@ -62,7 +62,7 @@ class StageKeys:
         self._around = {
             "format": _FORMAT,
             "base": loaded.digest,
-            "head": state_digest(loaded.module, loaded.groups[-1:]),
+            "head": [tensor_digest(loaded.module.get_parameter(name)) for name in loaded.groups[-1].parameters],
             "groups": [group.parameters for group in loaded.groups],
             "data": data.fingerprint,
             "metric": objective.metric,
@@ -141,7 +141,8 @@ class StageTree:
         """Keep a result; a disk that refuses costs no more than the chance to fork."""
         facts = {"curve": [evaluation.plain() for evaluation in result.curve], "watch": dict(result.watch)}
         try:
-            write_checkpoint(self._root / key, {"weights": result.weights, "optimizer": result.optimizer}, facts)
+            sections = {"weights": result.weights, "optimizer": result.optimizer}
+            write_checkpoint(self._root / key, sections, facts, durable=False)
         except StorageError as error:
             self._notify(f"reuse: the result of a stage is not kept but computed each time: {error}")
 

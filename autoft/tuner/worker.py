@@ -152,15 +152,17 @@ class Worker:
             self._cache = ActivationCache(context.reuse, context.data, self._notes.append) if context.reuse else None
             if context.stages:
                 self._tree = StageTree(context.stages, companions=context.companions, notify=self._notes.append)
+        base = self._base
         trainer = StagedTrainer(
             recipe,
-            self._base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
+            base,
             context.data,
             context.objective,
             device=context.device,
             should_stop=lambda: context.deadline is not None and time.time() >= context.deadline,
             cache=self._cache,
             tree=self._tree,
+            fresh=lambda: base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
         )
         trainer.restore(folder / "checkpoint")
         return trainer

@@ -40,6 +40,7 @@ def test_resume_equals_uninterrupted_bit_for_bit_at_every_evaluation(tiny, tmp_p
         moments.append(tmp_path / f"{len(moments)}")
         trainer.save(moments[-1])
     expected, weights = tiny.seen(trainer.curve), dict(trainer.result().weights)
+    trainer.load_best()
     end = {name: tensor.clone() for name, tensor in named_tensors(world.loaded.module).items()}
     for moment in moments:
         resumed = world.trainer(recipe)
@@ -47,6 +48,7 @@ def test_resume_equals_uninterrupted_bit_for_bit_at_every_evaluation(tiny, tmp_p
         assert tiny.seen(tiny.finish(resumed)) == expected
         assert resumed.result().recipe == trainer.result().recipe
         assert _equal(resumed.result().weights, weights)
+        resumed.load_best()
         assert _equal(named_tensors(world.loaded.module), end)
 
 

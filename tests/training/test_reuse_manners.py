@@ -6,7 +6,7 @@ import torch
 from freezing_models import SIZES, base
 from reuse_runs import assert_equal_bits, data_of, keeping, recipe_of, run, seen, small, weights
 
-from autoft.model import Manner, lay_out, named_tensors, set_eval
+from autoft.model import Manner, make_ready, named_tensors, set_eval
 from autoft.training import Forward, StagedTrainer, evaluate, full_state
 
 LAST = {"optimisation": {"memory_format": "channels_last"}}
@@ -73,11 +73,11 @@ def test_a_layout_changes_neither_values_nor_digests_and_goes_back():
     before = weights(loaded)
     strides = {name: tensor.stride() for name, tensor in named_tensors(loaded.module).items()}
     parameters = list(loaded.module.parameters())
-    lay_out(loaded.module, channels_last=True)
+    make_ready(loaded.module, torch.device("cpu"), channels_last=True)
     assert all(now is then for now, then in zip(loaded.module.parameters(), parameters, strict=True))
     assert_equal_bits(weights(loaded), before)
     StagedTrainer(recipe_of(), loaded, data_of(32, train=9), data_of(32, train=9).task.objective(None))
-    lay_out(loaded.module, channels_last=False)
+    make_ready(loaded.module, torch.device("cpu"), channels_last=False)
     assert {name: tensor.stride() for name, tensor in named_tensors(loaded.module).items()} == strides
 
 

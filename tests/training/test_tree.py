@@ -173,7 +173,7 @@ def test_a_damaged_result_is_run_again(tiny, tmp_path):
 
 
 def test_a_disk_that_is_full_costs_the_fork_and_not_the_trial(tiny, tmp_path, monkeypatch):
-    def full(*_arguments):
+    def full(*_arguments, **_options):
         raise StorageError("No space left on device")
 
     monkeypatch.setattr("autoft.training.tree.write_checkpoint", full)
