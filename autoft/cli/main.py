@@ -9,6 +9,7 @@ from autoft.cli.best import best
 from autoft.cli.cache import cache
 from autoft.cli.edge import guarded
 from autoft.cli.groups import groups
+from autoft.cli.plan import plan
 from autoft.cli.resume import resume
 from autoft.cli.search import search
 from autoft.cli.train import train
@@ -21,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (search, resume, best, train, groups):
+for verb in (search, plan, resume, best, train, groups):
     app.command()(verb)
 app.add_typer(cache, name="cache")
 

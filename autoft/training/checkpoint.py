@@ -61,6 +61,18 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
     return None
 
 
+def slim_checkpoint(folder: Path) -> None:
+    """Leave of a finished trial's checkpoints no more than `best_weights` needs.
+
+    Raises:
+        StorageError: the disk refuses; the checkpoints are untouched.
+    """
+    if found := read_checkpoint(folder):
+        sections, facts = found
+        write_checkpoint(folder, {facts["best"]: sections[facts["best"]]}, facts)
+        _clean(folder, keep=(_numbers(folder)[-1],))
+
+
 def best_weights(folder: Path) -> dict[str, Tensor] | None:
     """The weights of the trial's best evaluation so far, from its newest whole checkpoint; all others are the base's.
 

@@ -1,6 +1,5 @@
 """The end of a search: choose, score the test split once, write what a user keeps."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,15 +24,6 @@ def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: O
     """Write trials.csv and history.csv."""
     _write_csv(folder.trials_csv, trials_table(records, objective))
     _write_csv(folder.history_csv, history_table(records, objective))
-
-
-def drop_checkpoints(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
-    """Keep the checkpoints that are still needed: of unfinished trials, of baselines, of the best finished one."""
-    finished = [record for record in records if record.state.finished]
-    best = winner_of(finished, objective)
-    for record in finished:
-        if record.baseline is None and record is not best:
-            shutil.rmtree(folder.trial(record.number) / "checkpoint", ignore_errors=True)
 
 
 def conclude(

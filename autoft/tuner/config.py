@@ -62,6 +62,9 @@ class OutputSection(Config):
     name: Annotated[str, Field(max_length=128)] | None = None
     """A plain file name; default: made of model and data."""
     storage_path: Annotated[str, Field(min_length=1)] = "runs"
+    max_checkpoint_bytes: PositiveInt | None = None
+    """Of all trials and shared stages together; default: half of the space that is free when the search starts. What
+    is needed to resume, and the best trial, are kept beyond it."""
 
     @field_validator("name")
     @classmethod

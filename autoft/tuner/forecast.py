@@ -83,7 +83,12 @@ class Outlook:
     reuse: Reuse | None
     """How the workers share activations; None if they do not."""
     predictor: Predictor | None
-    expected: Expected = ()
+
+    def totals(self, recipe: Recipe) -> tuple[float, float] | None:
+        """Predicted seconds of a recipe, with and without reuse; None where nothing is known."""
+        if self.predictor is None:
+            return None
+        return self.predictor.total(recipe), replace(self.predictor, kept=frozenset()).total(recipe)
 
     def predict(self, recipe: Mapping[str, Any]) -> dict[str, float]:
         """Predicted seconds per epoch of each stage of a recipe; empty where nothing is known."""
@@ -111,7 +116,7 @@ def look_ahead(
         speed = measured.exact(layout.setting)
     except MeasurementError:  # a model that does not run says so where it is trained
         passes = _passes(expected, ground)
-        return Outlook(Forecast(layout), replace(reuse, passes=passes) if reuse else None, None, expected)
+        return Outlook(Forecast(layout), replace(reuse, passes=passes) if reuse else None, None)
     machine = measure(ground.data)
     without = Predictor(ground.loaded, ground.data, speed, machine)
     kept: tuple[Kept, ...] = ()
@@ -134,7 +139,7 @@ def look_ahead(
         sum(share * predictor.total(recipe) for recipe, share in expected),
         sum(share * without.total(recipe) for recipe, share in expected),
     )
-    return Outlook(forecast, reuse, predictor, expected)
+    return Outlook(forecast, reuse, predictor)
 
 
 def expected_passes(
@@ -156,7 +161,10 @@ def expected_recipes(config: SearchConfig, ground: Ground, space: SearchSpace, o
     if not others:
         return [(recipe, 1.0) for recipe in known]
     spread = isinstance(space, FunctionSpace)
-    drawn = list(_spread(ground)) if spread else list(_drawn(config, ground, space, objective, others))
+    if spread:
+        drawn = [deepened(ground, depth) for depth in range(ground.loaded.card.depth + 1)]
+    else:
+        drawn = list(_drawn(config, ground, space, objective, others))
     share = others / max(1, len(drawn)) * _SHARE_TRAINED.get(config.search.scheduler, _SHARE_STOPPED)
     return [*((recipe, 1.0) for recipe in known), *((recipe, share) for recipe in drawn)]
 
@@ -179,13 +187,12 @@ def _drawn(
         yield Recipe.parse(proposal.recipe, where="space")
 
 
-def _spread(ground: Ground) -> Iterator[Recipe]:
+def deepened(ground: Ground, depth: int) -> Recipe:
+    """The base recipe with the top ``depth`` groups trained in its last stage."""
     *before, last = ground.recipe.stages
-    for depth in range(ground.loaded.card.depth + 1):
-        plain = last.model_dump(mode="json", exclude_none=True) | {"unfreeze": depth}
-        plain.pop("drop_rate", None)
-        stages = (*before, Stage.parse(plain, where="forecast"))
-        yield complete(ground.recipe.model_copy(update={"stages": stages}), ground.loaded.card)
+    plain = last.model_dump(mode="json", exclude_none=True, exclude={"drop_rate"}) | {"unfreeze": depth}
+    stages = (*before, Stage.parse(plain, where="forecast"))
+    return complete(ground.recipe.model_copy(update={"stages": stages}), ground.loaded.card)
 
 
 def _reuse_in(config: SearchConfig) -> Reuse | None:

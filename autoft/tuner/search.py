@@ -14,7 +14,7 @@ from autoft.recipe import Recipe, parse_assignment
 from autoft.record import TrialRecord
 from autoft.study import Ledger
 from autoft.tuner.companions import likely_head_stages
-from autoft.tuner.conclude import conclude, drop_checkpoints, write_tables
+from autoft.tuner.conclude import conclude, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.forecast import Outlook, look_ahead
@@ -33,6 +33,7 @@ from autoft.tuner.prepare import (
     with_memory_format,
     worker_context,
 )
+from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.result import SearchResult, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
@@ -239,7 +240,7 @@ def _open(
         clock=_clock(config, ground, ledger.trials(), started_at),
         slots=layout.slots.count,
         observer=observer,
-        on_trial_end=_Keeper(folder),
+        on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder))),
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor, outlook))
@@ -292,16 +293,21 @@ def _plan(
     )
 
 
+def _quota(config: SearchConfig, folder: RunFolder) -> int:
+    return config.output.max_checkpoint_bytes or default_quota(folder.path)
+
+
 class _Keeper:
     """Keeps the run folder in order while the search runs."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: RunFolder, checkpoints: CheckpointKeeper) -> None:
+        self._folder, self._checkpoints = folder, checkpoints
         self._written_at = 0.0
 
     def __call__(self, conductor: Conductor) -> None:
         """After a trial: drop checkpoints that cannot win, and write the tables now and then."""
-        drop_checkpoints(self._folder, conductor.records, conductor.objective)
+        self._checkpoints(conductor.records)
+        conductor.notes += [note for note in self._checkpoints.notes if note not in conductor.notes]
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_TABLES:
             write_tables(self._folder, conductor.records, conductor.objective)
             self._written_at = time.monotonic()

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from autoft.cli.progress import LineProgress, LiveProgress, ending, progress, title
+from autoft.cli.progress import LineProgress, LiveProgress, ending, planned, progress, title
 from autoft.record import Evaluation, GroupCard, ModelCard, Objective, Proposal, TrialRecord, TrialState
+from autoft.tuner.forecast import Forecast, Kept
+from autoft.tuner.layout import Layout, Slots
 from autoft.tuner.observer import SearchPlan, Silent
 
 CARD = ModelCard("resnet18", "cnn", (GroupCard("head", 10, 1, 1.0),), "timm", 224, (0.5,), (0.5,))
@@ -121,6 +123,37 @@ def test_a_budget_that_is_spent_is_not_negative(view, clock):
     view.started(plan(time_left_s=5.0))
     clock.now += 60
     assert "0.0s left" in drawn(view)
+
+
+FORECAST = Forecast(
+    Layout("channels_last", 1, Slots(2, 1, 0.0)),
+    (Kept(3, "blocks.2", 2_500_000), Kept(8, "blocks.6", 640_000)),
+    building_s=2.0,
+    trials_s=100.0,
+    trials_without_reuse_s=190.0,
+)
+PLANNED = (
+    "2 at a time, 1 thread each, channels_last; keeps 3.14 MB after blocks.2, blocks.6, built in 2.0s; "
+    "1m40s of computing predicted (3m10s without reuse)"
+)
+
+
+def test_the_plan_and_what_reuse_has_saved_are_shown(view):
+    view.started(plan(forecast=FORECAST, saved_s=4.0))
+    view.trial_started(trial(0))
+    view.evaluated(trial(0), evaluation(0.5, saved_s=8.0), 0.5)
+    text = drawn(view, width=200)
+    assert PLANNED in text
+    assert "12s of computing by reuse so far" in text
+
+
+def test_the_plan_is_a_line_before_the_first_trial(capsys):
+    LineProgress().started(plan(forecast=FORECAST))
+    assert capsys.readouterr().err.splitlines()[1] == f"plan: {PLANNED}"
+
+
+def test_a_plan_without_predictions_tells_the_layout_alone():
+    assert planned(Forecast(Layout("contiguous", 4, Slots(1, 4, 0.0)))) == "1 at a time, 4 threads each, contiguous"
 
 
 def test_the_view_fits_a_narrow_terminal(view):

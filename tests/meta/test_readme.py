@@ -27,6 +27,7 @@ SMALL = {
         "--set=stages.head.epochs=1",
         "--set=stages.tune.epochs=1",
     ],
+    "plan": ["--set=data.image_size=32"],
     "resume": ["--time-budget=1m"],
 }
 
@@ -62,7 +63,7 @@ def shortened(command):
 
 def test_the_readme_shows_all_verbs():
     shown = {shlex.split(command)[1] for command in COMMANDS}
-    assert {"search", "resume", "best", "train", "groups"} <= shown
+    assert {"plan", "search", "resume", "best", "train", "groups"} <= shown
 
 
 def demo_command(root):

@@ -14,6 +14,7 @@ from autoft.tuner.forecast import expected_passes, expected_recipes, look_ahead
 from autoft.tuner.layout import Layout, Slots
 from autoft.tuner.predict import Predictor, predicted_in_all, predicted_s, surprise_at
 from autoft.tuner.prepare import lay_ground, search_space
+from autoft.tuner.preview import affordable
 
 LAYOUT = Layout("contiguous", 1, Slots(2, 1, 0.0))
 STAGES = [{"name": "head", "epochs": 2}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}]
@@ -130,7 +131,7 @@ def test_the_plan_keeps_what_pays_and_tells_both_costs(monkeypatch):
     assert 0 < forecast.trials_s < forecast.trials_without_reuse_s
     plain = forecast.plain()
     assert (plain["bytes"], plain["slots"], plain["memory_format"]) == (2 * 72 * 64, 2, "contiguous")
-    assert outlook.predict(outlook.expected[0][0].full()).keys() == {"head"}
+    assert outlook.predict(world()[1].recipe.full()).keys() == {"head", "tune"}
 
 
 def test_a_budget_keeps_what_saves_most_per_byte(monkeypatch):
@@ -154,7 +155,7 @@ def test_a_model_that_does_not_run_is_searched_without_predictions():
 
 
 def test_a_recipe_that_does_not_fit_the_model_has_no_prediction():
-    recipe = ahead().expected[0][0].override({"stages.head.unfreeze": 2}).full()
+    recipe = world()[1].recipe.full()
     recipe["stages"][0]["unfreeze"] = 9
     assert ahead().predict(recipe) == {}
 
@@ -190,3 +191,8 @@ def test_one_pass_builds_all_boundaries():
     assert both == pytest.approx(2 * 0.05 + 10 * (0.25 + 3.0 + 3 * 128 / 6400))
     twice = building_seconds([replace(far, variants=2)], MACHINE, items=10)
     assert twice == pytest.approx(2 * 0.05 + 10 * (0.25 + 6.0 + 3 * 128 / 6400))
+
+
+@pytest.mark.parametrize(("slot_s", "count"), [(0.0, 0), (1.5, 1), (3.0, 2), (7.1, 4), (-5.0, 0)])
+def test_a_budget_affords_the_baselines_first(slot_s, count):
+    assert affordable([1.0, 2.0], 2.0, slot_s) == count

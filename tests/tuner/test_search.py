@@ -230,6 +230,19 @@ def test_only_what_is_needed_is_kept_on_disk(finished):
     assert kept == {0, 1, 2, finished.summary["winner"]}
 
 
+def test_with_a_small_quota_a_search_still_has_its_best_model_and_goes_on(tmp_path):
+    small = {"output.max_checkpoint_bytes": 1}
+    result = search(tmp_path, num_samples=4, overrides=small)
+    kept = {int(path.parent.name) for path in (result.path / "trials").glob("*/checkpoint")}
+    assert kept == {result.summary["winner"]}
+    assert any("output.max_checkpoint_bytes" in note for note in result.summary["notes"])
+    assert result.summary["test"] is not None
+    more = search(tmp_path, num_samples=5, overrides=small)
+    assert sum(more.summary["trials"].values()) == 5
+    assert more.best_value >= result.best_value
+    assert load_file(more.path / "best_model.safetensors")
+
+
 def test_dictionary_inputs_and_regression_are_searched(tmp_path):
     class Pair(torch.nn.Module):
         def __init__(self):

@@ -1,0 +1,56 @@
+"""``autoft plan`` as a process: it tells, and leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SMALL = (
+    "--model=mobilenetv3_small_050",
+    "--set=model.weights=random",
+    "--set=data.image_size=32",
+    "--set=data.batch_size=8",
+)
+
+
+@pytest.mark.slow
+def test_a_plan_tells_costs_bytes_and_trials_and_writes_nothing(autoft, photos, tmp_path):
+    options = ("plan", *SMALL, "--data", photos, "--num-samples=8", "--time-budget=10m")
+    done = autoft(*options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    told = json.loads(line)
+    assert list(told["baselines"]) == ["head_only", "standard", "full"]
+    assert all(seconds > 0 for seconds in told["baselines"].values())
+    assert told["depths"]["0"]["predicted_s"] <= max(each["predicted_s"] for each in told["depths"].values())
+    assert told["plan"]["bytes"] == sum(kept["nbytes"] for kept in told["plan"]["kept"])
+    assert told["affords"] >= 3
+    assert told["wall_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+    shown = autoft(*options, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "baseline head_only" in shown.stdout
+    assert "afford about" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--model=mobilenetv3_small_050",), "data.source: is required"),
+        (("--model=nosuchnet", "--data=digits"), "nosuchnet"),
+    ],
+    ids=["no data", "no such model"],
+)
+def test_bad_input_is_told_in_a_sentence(autoft, options, told):
+    done = autoft("plan", *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_does_not_load_ray(environment):
+    program = "import sys, autoft.tuner.preview; sys.exit('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
