@@ -9,7 +9,7 @@ from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from autoft.model import MICRO_BATCH, LoadedModel, make_ready, model_input, prec
 from autoft.model.memory import MemoryFormat, memory_formats
 from autoft.shards import default_root
 
-_FORMAT = 1
+_FORMAT = 2
 _FEW_ROWS, _MORE_ROWS = 8, MICRO_BATCH // 2
 """To compare settings by, and to predict from."""
 _LONGEST_S = 1.0
@@ -224,6 +224,9 @@ def _trained(
 
 
 def _now(device: torch.device) -> float:
+    """Seconds; of one thread on the CPU only those that it had a core, for a search measures while Ray starts."""
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        return thread_time()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return perf_counter()
