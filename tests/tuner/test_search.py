@@ -67,10 +67,21 @@ def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
         "wall_s",
         "compute_s",
         "saved_s",
+        "predicted_s",
+        "plan",
     }
     assert keys <= set(written)
     assert sum(written["trials"].values()) == 8
     assert sum(written["reasons"].values()) == written["trials"].get("PRUNED", 0)
+
+
+def test_the_study_and_its_recipes_say_how_the_machine_was_used(finished):
+    kept = finished.ledger.meta()["layout"]
+    assert kept == {name: finished.summary["plan"][name] for name in ("memory_format", "threads", "slots")}
+    formats = {record.proposal.recipe["optimisation"]["memory_format"] for record in finished.records}
+    assert formats == {finished.best_recipe.optimisation.memory_format} == {kept["memory_format"]}
+    assert finished.best_recipe.provenance.threads == kept["threads"]
+    assert all(set(record.proposal.predicted) for record in finished.records)
 
 
 def test_the_tables_have_the_columns_that_scripts_rely_on(finished):
@@ -125,7 +136,9 @@ def test_a_result_can_be_loaded_from_its_folder(finished):
 
 def test_the_same_search_goes_on_where_it_ended(finished):
     before = finished.trials_dataframe()
+    finished.ledger.set_meta("layout", {"memory_format": "contiguous", "threads": 2, "slots": 1})
     more = search(finished.path.parent, num_samples=10)
+    assert more.best_recipe.provenance.threads == 2, "the study's choice, not a new one"
     after = more.trials_dataframe()
     assert len(after) == 10
     pd.testing.assert_frame_equal(after.iloc[:8][before.columns], before, check_dtype=False)
