@@ -133,6 +133,7 @@ def test_what_no_half_precision_number_can_hold_becomes_the_largest_one():
     assert torch.equal(Manner(half=True).at_boundary(narrow), narrow)
 
 
+@pytest.mark.slow
 def test_rounding_moves_the_loss_little_and_another_seed_moves_it_much():
     name, data = "vit_tiny_patch16_224", data_of(32, train=64)
     stages = [{"name": "tune", "steps": 15, "unfreeze": 0.4, "head_lr": 1e-2, "lr": 3e-4}]
