@@ -109,9 +109,10 @@ class ActivationCache:
         With it goes what the whole search is expected to ask for. The model must be in its base state; it is in eval
         mode afterwards.
 
-        Where another process is building an entry it is waited for as long as building it here would take; not at all
-        (but for two seconds) where that is longer than what the trial needs to compute its rows from the pixels. Then
-        the trial goes on without what is missing. ``should_stop`` ends waiting and building within a second.
+        Where another process is building an entry, and building is cheaper than computing the rows in this trial, it is
+        waited for, at most as long as that computing would take: whatever the other does, no more than the time of the
+        trial from pixels is lost. Then the trial goes on without what is missing. ``should_stop`` ends waiting and
+        building within a second.
         """
         manner = manner or Manner()
         asked = {need.boundary for need in needs if need.boundary > 0}
@@ -241,7 +242,7 @@ class ActivationCache:
         row_s = {index: found.row_s + item_s for index, found in known.probes.items()}
         building_s = variants * items * max(row_s[index] for index in wanted)
         pixels_s = sum(need.passes * items * row_s[need.boundary] for need in needs if need.boundary in wanted)
-        return max(_LEAST_WAIT_S, building_s if building_s <= pixels_s else 0.0)
+        return max(_LEAST_WAIT_S, pixels_s if building_s <= pixels_s else 0.0)
 
     def _keep(self, entry: Entry, shards: Shards, device: torch.device) -> None:
         self._rows[entry.key] = self._rows_of(shards, device)

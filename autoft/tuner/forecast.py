@@ -23,7 +23,7 @@ from autoft.tuner.predict import Predictor
 from autoft.tuner.prepare import Ground
 from autoft.tuner.sampler import build_sampler
 
-_DRAWS = 16
+_DRAWS = 32
 _SHARE_TRAINED = {"none": 1.0}
 """Of all epochs, by scheduler: how many are trained before trials are stopped."""
 _SHARE_STOPPED = 0.5
@@ -164,14 +164,12 @@ def expected_recipes(config: SearchConfig, ground: Ground, space: SearchSpace, o
     if spread:
         drawn = [deepened(ground, depth) for depth in range(ground.loaded.card.depth + 1)]
     else:
-        drawn = list(_drawn(config, ground, space, objective, others))
+        drawn = list(_drawn(config, ground, space, objective))
     share = others / max(1, len(drawn)) * _SHARE_TRAINED.get(config.search.scheduler, _SHARE_STOPPED)
     return [*((recipe, 1.0) for recipe in known), *((recipe, share) for recipe in drawn)]
 
 
-def _drawn(
-    config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective, count: int
-) -> Iterator[Recipe]:
+def _drawn(config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective) -> Iterator[Recipe]:
     sampler = build_sampler(
         "random",
         space=space,
@@ -180,7 +178,7 @@ def _drawn(
         seed=config.search.seed,
         complete=lambda recipe: complete(recipe, ground.loaded.card),
     )
-    for number in range(min(_DRAWS, count)):
+    for number in range(_DRAWS):
         proposal = sampler.propose([], number)
         if proposal is None:
             return

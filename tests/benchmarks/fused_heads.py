@@ -1,11 +1,12 @@
 """How much faster many heads are trained together than one by one.
 
     python tests/benchmarks/fused_heads.py [--heads 64] [--images 300] [--side 96] [--epochs 10] [--threads 1]
+        [--device cpu]
 
 Head recipes of tf_efficientnet_lite0 (packaged weights), each with its own rate, decay, dropout and smoothing, on
 features that lie in the cache already. One by one: a trainer per recipe. Fused: the first trainer has all others as
-companions, and a trainer per recipe then forks from their results, as in a search. Metrics of all evaluations must be
-equal, bit for bit. Prints one line of JSON.
+companions, and a trainer per recipe then forks from their results, as in a search. On a CPU the metrics of all
+evaluations must be equal, bit for bit. Prints one line of JSON.
 """
 
 import argparse
@@ -42,12 +43,12 @@ def recipes_of(ground, arguments):
         yield complete(base.override(changes), ground.loaded.card)
 
 
-def run(recipes, ground, cache, tree):
+def run(recipes, ground, cache, tree, device):
     """Seconds, and the metrics of all evaluations."""
     objective, metrics = ground.data.task.objective(None), []
     started = time.perf_counter()
     for recipe in recipes:
-        shared = {"cache": cache, "tree": tree, "fresh": ground.loaded.reset}
+        shared = {"cache": cache, "tree": tree, "fresh": ground.loaded.reset, "device": device}
         trainer = StagedTrainer(recipe, ground.loaded, ground.data, objective, **shared)
         while trainer.advance():
             pass
@@ -63,14 +64,15 @@ def measured(arguments, folder):
     ground = lay_ground(resolve_config(None, [], options).base_recipe(), path, notify=lambda _text: None)
     recipes = list(recipes_of(ground, arguments))
     cache = ActivationCache(reuse_of(), ground.data, lambda _text: None)
-    run(recipes[:1], ground, cache, None)  # builds the features
+    run(recipes[:1], ground, cache, None, arguments.device)  # builds the features
     seconds = {"one by one": [], "fused": []}
     for turn in range(2):
-        took, expected = run(recipes, ground, cache, None)
+        took, expected = run(recipes, ground, cache, None, arguments.device)
         seconds["one by one"].append(took)
-        took, found = run(recipes, ground, cache, StageTree(folder / f"stages{turn}", companions=recipes[1:]))
+        tree = StageTree(folder / f"stages{turn}", companions=recipes[1:])
+        took, found = run(recipes, ground, cache, tree, arguments.device)
         seconds["fused"].append(took)
-        assert found == expected, "metrics differ"
+        assert found == expected or arguments.device != "cpu", "metrics differ"
     best = {way: min(times) for way, times in seconds.items()}
     return {"times_faster": round(best["one by one"] / best["fused"], 2), "seconds": seconds}
 
@@ -80,6 +82,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"heads": 64, "images": 300, "side": 96, "epochs": 10, "threads": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:

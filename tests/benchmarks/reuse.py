@@ -8,8 +8,8 @@
 kept before anything was measured. tf_efficientnet_lite0 with its packaged weights, real images (Debian's Tux Paint
 stamps), two workers of one thread, no scheduler, an empty cache. Wall time is from the first trial's start to the last
 one's end, building the activations included; what both sides spend alike (start of Ray, decoding, the test split) is
-not. All evaluations must have the same metrics. ``--without`` switches off parts of the reuse, to see what each is worth.
-Prints one line of JSON.
+not. All evaluations must have the same metrics. ``--without`` switches off parts of the reuse, to see what each is
+worth; both sides have the memory format that ``--format`` names. Prints one line of JSON.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +37,22 @@ LISTS = {"96": (24, 300, 96, 3, 7), "224": (6, 128, 224, 1, 2)}
 
 def pictures(stamps, folder, count):
     """A folder of class folders with ``count`` stamps of the seven largest classes, each class in its turn."""
+    root = stamps / "usr/share/tuxpaint/stamps"
     classes = {}
-    for path in sorted(Path(stamps).rglob("*.png")):
+    for path in sorted(root.rglob("*.png")):
         if not path.stem.endswith(("_mirror", "_flip")):
-            classes.setdefault(path.relative_to(stamps).parts[-1 - _depth(stamps, path)], []).append(path)
+            classes.setdefault(path.relative_to(root).parts[0], []).append(path)
     largest = sorted(classes, key=lambda name: (-len(classes[name]), name))[:7]
     rng = np.random.default_rng(0)
-    waiting = {name: list(rng.permutation(np.array(classes[name], dtype=object))) for name in largest}
+    waiting = {name: [classes[name][place] for place in rng.permutation(len(classes[name]))] for name in largest}
     taken = 0
     while taken < count:
         for name in largest:
             if waiting[name] and taken < count:
-                source = waiting[name].pop()
                 target = folder / name / f"{taken:04d}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                shutil.copyfile(waiting[name].pop(), target)
                 taken += 1
-
-
-def _depth(stamps, path):
-    """How many folders lie between a picture and its class: stamps/CLASS/.../name.png."""
-    parts = path.relative_to(stamps).parts
-    return len(parts) - 2 - parts.index("stamps") if "stamps" in parts else len(parts) - 2
 
 
 class Watch(Silent):
@@ -84,16 +79,16 @@ def listed(name, ground):
         yield f"recipe{number}", complete(ground.recipe.override({**changes, **lengths}), ground.loaded.card)
 
 
-def run(name, data, folder, reuse):
+def run(name, data, folder, reuse, memory_format):
     """Seconds, and the metrics of all evaluations by trial."""
     os.environ["AUTOFT_CACHE_DIR"] = str(folder / "cache")
     watch = Watch()
     original = searching.build_policy
 
-    def policy_of_the_list(config, ground, *rest):
+    def policy_of_the_list(config, ground, *rest, **options):
         recipes = tuple(listed(name, ground))
-        policy = original(config, ground, *rest)
-        return type(policy)(**{**vars(policy), "baselines": recipes, "num_samples": len(recipes), "portfolio": ()})
+        policy = original(config, ground, *rest, **options)
+        return replace(policy, baselines=recipes, num_samples=len(recipes), portfolio=())
 
     searching.build_policy = policy_of_the_list
     try:
@@ -109,6 +104,7 @@ def run(name, data, folder, reuse):
                 "search.scheduler": "none",
                 "prune": "off",
                 "reuse": reuse,
+                "optimisation.memory_format": memory_format,
                 "resources.max_concurrent_trials": 2,
                 "resources.cpus_per_worker": 1,
             },
@@ -124,8 +120,8 @@ def measured(arguments, folder):
     data = folder / "pictures"
     pictures(arguments.stamps, data, LISTS[arguments.list][1])
     reuse = dict.fromkeys(arguments.without, "off") or "on"
-    off_s, expected, _ = run(arguments.list, data, folder / "off", "off")
-    on_s, found, summary = run(arguments.list, data, folder / "on", reuse)
+    off_s, expected, _ = run(arguments.list, data, folder / "off", "off", arguments.format)
+    on_s, found, summary = run(arguments.list, data, folder / "on", reuse, arguments.format)
     assert found == expected, "metrics differ"
     told = {"ratio": round(on_s / off_s, 3), "on_s": round(on_s, 1), "off_s": round(off_s, 1)}
     return {**told, "saved_s": summary["saved_s"], "compute_s": summary["compute_s"], "notes": summary["notes"]}
@@ -137,10 +133,13 @@ def main():
     parser.add_argument("stamps", type=Path)
     parser.add_argument("--list", choices=LISTS, default="96")
     parser.add_argument("--without", nargs="*", choices=["activations", "stages"], default=[])
+    parser.add_argument("--format", choices=["contiguous", "channels_last"], default="channels_last")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         told = measured(arguments, Path(folder))
-    sys.stdout.write(json.dumps({"list": arguments.list, "without": arguments.without, **told}) + "\n")
+    sys.stdout.write(
+        json.dumps({"list": arguments.list, "without": arguments.without, "format": arguments.format, **told}) + "\n"
+    )
     return 0
 
 
