@@ -16,7 +16,7 @@ from torch import nn
 from autoft.cache import ActivationCache, Need, Reuse
 from autoft.data.inputs import as_inputs
 from autoft.data.variants import MIRRORED, PLAIN
-from autoft.model import Manner, in_micro_batches, lay_out, load_model, model_input, set_eval
+from autoft.model import Manner, in_micro_batches, load_model, make_ready, model_input, set_eval
 from autoft.recipe import ModelConfig
 
 
@@ -157,7 +157,7 @@ def test_another_number_of_threads_or_another_precision_finds_nothing(built, noi
 def test_another_layout_or_rounding_finds_nothing(built, noise, manner):
     path, before = built
     loaded = base("hand-written").reset()
-    lay_out(loaded.module, channels_last=manner.channels_last)
+    make_ready(loaded.module, torch.device("cpu"), channels_last=manner.channels_last)
     prepare(path, noise(), loaded, manner=manner)
     assert len(keys(path) - before) == 2
 
