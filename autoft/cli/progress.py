@@ -48,9 +48,10 @@ def title(trial: TrialRecord) -> str:
 
 
 def ending(trial: TrialRecord) -> str:
-    """How a trial ended: its state, and the reason if there is one."""
+    """How a trial ended: its state, or that it is paused, and the reason if there is one."""
     reason = ": ".join(part for part in (trial.reason, trial.reason_text) if part)
-    return f"{trial.state.value.lower()}{f' ({reason})' if reason else ''}"
+    state = "paused" if trial.paused else trial.state.value.lower()
+    return f"{state}{f' ({reason})' if reason else ''}"
 
 
 def planned(forecast: Forecast) -> str:
@@ -77,6 +78,7 @@ class LiveProgress:
     best: float | None = None
     best_trial: str = ""
     running: dict[int, tuple[TrialRecord, Evaluation | None]] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
     outcomes: Counter[str] = field(default_factory=Counter)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=_RECENT))
     notes: list[str] = field(default_factory=list)
@@ -96,6 +98,7 @@ class LiveProgress:
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Show the trial among the running ones."""
+        self.paused.discard(trial.number)
         self.running[trial.number] = (trial, None)
 
     def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
@@ -108,6 +111,9 @@ class LiveProgress:
     def trial_ended(self, trial: TrialRecord) -> None:
         """Count the trial and show its reason."""
         self.running.pop(trial.number, None)
+        self.paused.discard(trial.number)
+        if trial.paused:
+            self.paused.add(trial.number)
         self.recent.append(f"#{trial.number} {ending(trial)}")
         if trial.state.finished:
             self.ended += 1
@@ -125,7 +131,8 @@ class LiveProgress:
         grid.add_column()
         objective = plan.objective
         grid.add_row("search", Text(f"{plan.path}  {plan.model.name} on {plan.data}"))
-        grid.add_row("trials", _bar(self.ended, plan.num_samples, f"{self.ended} of {plan.num_samples}"))
+        waiting = f", {len(self.paused)} paused" if self.paused else ""
+        grid.add_row("trials", _bar(self.ended, plan.num_samples, f"{self.ended} of {plan.num_samples}{waiting}"))
         grid.add_row("budget", self._budget(plan))
         if plan.forecast:
             grid.add_row("plan", Text(planned(plan.forecast)))

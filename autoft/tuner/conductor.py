@@ -77,11 +77,13 @@ class Conductor:
     """What workers had to say of the search as a whole, each sentence once."""
     _live: set[int] = field(default_factory=set)
     _waiting: list[int] = field(default_factory=list)
+    _all_drawn: bool = False
+    """Whether the policy has no recipe any more."""
     _failure: str | None = None
 
     def open(self) -> None:
-        """Read the ledger; trials that did not end are the first to go on."""
-        self._waiting = [record.number for record in self.records if not record.state.finished]
+        """Read the ledger; interrupted trials are the first to go on, paused ones wait for a thaw."""
+        self._waiting = [record.number for record in self.records if not (record.state.finished or record.paused)]
         for record in self.records:
             self._take_best(record.best(self.objective))
 
@@ -92,7 +94,7 @@ class Conductor:
 
     @property
     def trials_to_come(self) -> int:
-        """How many trials there are to run, at most."""
+        """How many trials there are to run, at most; not counted are paused ones."""
         return len(self._waiting) + max(0, self.policy.num_samples - len(self.records))
 
     def next_trial(self) -> Assignment | Turn:
@@ -101,21 +103,39 @@ class Conductor:
             return Turn.WAIT
         if self._failure or self.clock.left_s <= 0:
             return Turn.FINISHED
-        if self._waiting:
-            number = self._waiting.pop(0)
-            self.ledger.reenter(number)
-        else:
-            proposal = self.policy.next(self.records)
-            if proposal is None:
-                return Turn.FINISHED
-            number = self.ledger.start(proposal)
+        number = self._go_on_with()
+        if number is None:
+            number = self._start()
+        if number is None:
+            return Turn.WAIT if self._live and self.policy.pauses else Turn.FINISHED
         self._live.add(number)
         record = self.ledger.trial(number)
         self.observer.trial_started(record)
         return Assignment(number, record.proposal.recipe, len(record.curve))
 
+    def _go_on_with(self) -> int | None:
+        """A trial that was interrupted, else a paused one that is due; None if there is neither."""
+        if self._waiting:
+            number = self._waiting.pop(0)
+        elif due := self.policy.thaw(self.records, last=self._all_drawn):
+            number = due.number
+        else:
+            return None
+        self.ledger.reenter(number)
+        return number
+
+    def _start(self) -> int | None:
+        """A new trial; when the policy has no recipe any more, a paused one that is due for that."""
+        if self._all_drawn:
+            return None
+        proposal = self.policy.next(self.records)
+        if proposal is not None:
+            return self.ledger.start(proposal)
+        self._all_drawn = True
+        return self._go_on_with()
+
     def hear(self, number: int, report: Report) -> Action:
-        """Take a worker's report and say whether the trial goes on."""
+        """Take a worker's report and say whether the trial goes on; what is to be paused ends for the worker too."""
         for note in report.notes:
             if note not in self.notes:
                 self.notes.append(note)
@@ -128,8 +148,10 @@ class Conductor:
             return Action.STOP
         decision = self.policy.judge(record, self.records, done=report.done) if report.evaluations else Decision()
         match decision:
-            case Decision(action=Action.STOP | Action.PAUSE):
+            case Decision(action=Action.STOP):
                 self._end(number, TrialState.PRUNED, decision)
+            case Decision(action=Action.PAUSE):
+                self._pause(number, decision)
             case _ if report.out_of_time or (not report.done and self.clock.left_s <= 0):
                 self._end_for_budget(number)
             case _ if report.done:
@@ -157,6 +179,15 @@ class Conductor:
             self.ledger.suspend(number)
         self._live.clear()
 
+    def settle(self) -> None:
+        """The search is over: what is paused will not be thawed, and ends with the reason for which it paused."""
+        paused = [record for record in self.records if record.paused]
+        for record in paused:
+            self.ledger.finish(record.number, TrialState.PRUNED, record.reason, record.reason_text)
+            self.observer.trial_ended(self.ledger.trial(record.number))
+        if paused:
+            self.on_trial_end(self)
+
     def raise_if_failed(self) -> None:
         """End the search when its trials fail for one cause.
 
@@ -179,9 +210,16 @@ class Conductor:
         if evaluation and (self.best_value is None or self.objective.better(evaluation.value, self.best_value)):
             self.best_value = evaluation.value
 
+    def _pause(self, number: int, decision: Decision) -> None:
+        self.ledger.suspend(number, decision.rule, decision.text)
+        self._leave(number)
+
     def _end(self, number: int, state: TrialState, decision: Decision) -> None:
         self.ledger.finish(number, state, decision.rule, decision.text)
-        self._live.discard(number)
         self._failure = self.policy.failure(self.records)
+        self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        self._live.discard(number)
         self.observer.trial_ended(self.ledger.trial(number))
         self.on_trial_end(self)

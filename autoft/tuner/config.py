@@ -36,10 +36,12 @@ class SearchSection(Config):
     time_budget_s: PositiveFloat | None = None
     """From process start to the written recipe."""
     sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Literal["asha", "thaw", "none"] = "asha"
+    """What is not among the best at a rung is stopped (asha), or paused and perhaps thawed later (thaw)."""
     grace_period: PositiveInt = 2
-    """Evaluations before a trial can be stopped by its peers."""
+    """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by predicted cost."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """Of the trials that come to a rung one in so many goes on."""
     seed: NonNegativeInt = 0
     storage: str | None = None
     """Optuna storage URL of the study; default: study.db in the run folder."""

@@ -40,13 +40,13 @@ class Observer(Protocol):
         """The first trial is about to start."""
 
     def trial_started(self, trial: TrialRecord) -> None:
-        """A trial starts, or goes on after an interruption."""
+        """A trial starts, or goes on after an interruption or a pause."""
 
     def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
         """A trial was evaluated; ``best`` is the best value of the search so far."""
 
     def trial_ended(self, trial: TrialRecord) -> None:
-        """A trial ended, with its state and reason."""
+        """A trial ended, or paused (`TrialRecord.paused`), with its state and reason."""
 
 
 class Silent:

@@ -51,9 +51,19 @@ class Policy:
         object.__setattr__(self, "_table", CurveTable(self.objective))
         object.__setattr__(self, "_halving", halving)
 
-    def thaw(self, records: Sequence[TrialRecord]) -> Thaw | None:
-        """The paused trial to go on with before anything new is started; None when there is none."""
-        return self._halving.thaw(records, last=self._last(records)) if self.scheduler == "thaw" else None
+    @property
+    def pauses(self) -> bool:
+        """Whether a trial may pause, so that another one's report may bring about its thaw."""
+        return self.scheduler == "thaw"
+
+    def thaw(self, records: Sequence[TrialRecord], *, last: bool = False) -> Thaw | None:
+        """The paused trial to go on with before anything new is started; None when there is none.
+
+        Args:
+            records: all trials of the study.
+            last: no recipe is left, although fewer than ``num_samples`` were started.
+        """
+        return self._halving.thaw(records, last=last or self._last(records)) if self.pauses else None
 
     def next(self, records: Sequence[TrialRecord]) -> Proposal | None:
         """The next recipe to try; None when a thaw is next, ``num_samples`` were started or the space is exhausted.
@@ -83,7 +93,7 @@ class Policy:
         peers = self._table.peers(((other.number, other.curve) for other in records), without=record.number)
         reference = self._is_reference(record, done=done)
         decision = self._rule(record, reference=reference)(record.curve, peers, self.objective)
-        if decision.action == Action.CONTINUE and self.scheduler == "thaw" and not reference:
+        if decision.action == Action.CONTINUE and self.pauses and not reference:
             return self._halving.judge(record, records, last=self._last(records))
         return decision
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import SearchSpace, build_space
+from autoft.study import Ledger
 from autoft.training import MICRO_BATCH, evaluate
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
@@ -28,10 +29,15 @@ from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
 from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import PredictingSampler, build_sampler
+from autoft.tuner.thaw import one_per_evaluation, predicted_cost
 from autoft.tuner.worker import WorkerContext
 
 _LAST_STEPS_S = 4.0
 """For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
+_UNIT = "unit_s"
+
+Predict: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, float]]
+"""Seconds per epoch of each stage of a recipe, given as plain data; empty where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,19 @@ def build_policy(
     space: SearchSpace,
     objective: Objective,
     *,
-    predict: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda _recipe: {},
+    predict: Predict = lambda _recipe: {},
+    unit_s: float | None = None,
 ) -> Policy:
-    """The policy of a search, from its names; ``predict`` gives the seconds per epoch of each stage of a recipe."""
+    """The policy of a search, from its names.
+
+    Args:
+        config: the names.
+        ground: model and data.
+        space: where recipes are drawn from.
+        objective: what decides.
+        predict: seconds per epoch of each stage of a recipe.
+        unit_s: seconds of one epoch of a full fine-tune, for thaw; None counts every evaluation as one.
+    """
     sampler = build_sampler(
         config.search.sampler,
         space=space,
@@ -123,7 +139,21 @@ def build_policy(
         grace_period=config.search.grace_period,
         reduction_factor=config.search.reduction_factor,
         prune=config.prune,
+        cost=predicted_cost(unit_s) if unit_s else one_per_evaluation,
     )
+
+
+def unit_seconds(ground: Ground, ledger: Ledger, predict: Predict) -> float | None:
+    """Predicted seconds of one epoch of a full fine-tune: what the study keeps, else what is predicted now, and kept.
+
+    None where nothing is predicted, and in a study whose trials began without.
+    """
+    if _UNIT not in ledger.meta():
+        _, full = baselines(ground.recipe, ground.loaded.card)[-1]
+        per_epoch = {} if ledger.trials() else predict(full.full())
+        ledger.set_meta(_UNIT, per_epoch.get(full.stages[-1].name))
+    unit: float | None = ledger.meta()[_UNIT]
+    return unit
 
 
 def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpace:

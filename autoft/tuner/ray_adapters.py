@@ -34,9 +34,13 @@ class ConductedSearcher(Searcher):
                 return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
-        """A worker process died more often than it may; anything else the scheduler has told the conductor."""
-        if error:
-            self._conductor.lost(self._numbers[trial_id], "the worker process died (killed, or out of memory)")
+        """A worker process died more often than it may; anything else the scheduler has told the conductor.
+
+        A trial that is thawed comes as another trial of Tune: what happens to the old one's worker is not its business.
+        """
+        number = self._numbers.pop(trial_id, None)
+        if error and number is not None:
+            self._conductor.lost(number, "the worker process died (killed, or out of memory)")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""

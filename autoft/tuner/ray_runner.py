@@ -149,4 +149,5 @@ def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scrat
 
 
 def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['number']:04d}"
+    """A trial that was paused and thawed is two trials to Tune."""
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"

@@ -30,6 +30,7 @@ from autoft.tuner.prepare import (
     measurements_of,
     search_space,
     split_of,
+    unit_seconds,
     with_memory_format,
     worker_context,
 )
@@ -197,6 +198,7 @@ class _OpenSearch:
         )
         try:
             run_on_ray(conductor, context, slots, folder.scratch)
+            conductor.settle()
             return conclude(folder, self.ground, conductor, forecast=forecast, score_test=True)
         except KeyboardInterrupt:
             conductor.suspend()
@@ -233,9 +235,10 @@ def _open(
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
+    unit_s = unit_seconds(ground, ledger, outlook.predict)
     conductor = Conductor(
         ledger=ledger,
-        policy=build_policy(config, ground, space, objective, predict=outlook.predict),
+        policy=build_policy(config, ground, space, objective, predict=outlook.predict, unit_s=unit_s),
         objective=objective,
         clock=_clock(config, ground, ledger.trials(), started_at),
         slots=layout.slots.count,

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from autoft.record import Action, Curve, Decision, Evaluation, TrialRecord, TrialState
+from autoft.record import Action, Curve, Evaluation, TrialRecord
 from autoft.study import Ledger, MemoryLedger
-from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
+from autoft.tuner.conductor import Assignment, Clock, Conductor
 from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
+from autoft.tuner.thaw import Cost
 from autoft.tuner.worker import Report
 
 Recorded: TypeAlias = Callable[[Mapping[str, Any]], Curve]
@@ -52,30 +53,6 @@ class VirtualClock:
         return self.now
 
 
-class ThawingConductor(Conductor):
-    """The conductor with pauses that are thawed."""
-
-    def open(self) -> None:
-        """Read the ledger; interrupted trials are the first to go on, paused ones wait for a thaw."""
-        super().open()
-        self._waiting = [number for number in self._waiting if not self.ledger.trial(number).paused]
-
-    def next_trial(self) -> Assignment | Turn:
-        """A thaw before anything new; nothing while others run that may bring one about."""
-        idle = len(self._live) < self.slots and not self._waiting
-        if idle and (due := self.policy.thaw(self.records)):
-            self._waiting.append(due.number)
-        turn = super().next_trial()
-        return Turn.WAIT if turn is Turn.FINISHED and self._live else turn
-
-    def _end(self, number: int, state: TrialState, decision: Decision) -> None:
-        if decision.action != Action.PAUSE:
-            super()._end(number, state, decision)
-            return
-        self.ledger.suspend(number, decision.rule, decision.text)
-        self._live.discard(number)
-
-
 @dataclass
 class _Machine:
     """Workers that replay recorded curves; the earliest evaluation to end is reported next."""
@@ -83,7 +60,7 @@ class _Machine:
     conductor: Conductor
     clock: VirtualClock
     recorded: Recorded
-    cost: Callable[[Mapping[str, Any], int], float]
+    cost: Cost
     busy: list[tuple[float, int, int, float]] = field(default_factory=list)
     """Time, trial, evaluation and its cost of what runs, as a heap."""
     spent: float = 0.0
@@ -97,7 +74,7 @@ class _Machine:
         """Report the evaluation that ends next."""
         self.clock.now, number, index, cost = heapq.heappop(self.busy)
         self.spent += cost
-        curve = self.recorded(self.conductor.ledger.trial(number).proposal.recipe)
+        curve = self._curve(number)
         evaluation = curve[index - 1]
         action = self.conductor.hear(number, Report(evaluations=(evaluation,), done=index >= len(curve)))
         if action is Action.CONTINUE:
@@ -105,8 +82,11 @@ class _Machine:
         return Step(self.clock.now, self.spent, number, evaluation, action)
 
     def _run(self, number: int, index: int) -> None:
-        cost = self.cost(self.conductor.ledger.trial(number).proposal.recipe, index)
+        cost = self.cost(self.conductor.ledger.trial(number).proposal, self._curve(number)[:index])
         heapq.heappush(self.busy, (self.clock.now + cost, number, index, cost))
+
+    def _curve(self, number: int) -> Curve:
+        return self.recorded(self.conductor.ledger.trial(number).proposal.recipe)
 
 
 def simulate(
@@ -127,7 +107,7 @@ def simulate(
         until: asked after every evaluation.
     """
     clock = VirtualClock()
-    conductor = ThawingConductor(
+    conductor = Conductor(
         ledger=ledger or MemoryLedger(policy.objective),
         policy=policy,
         objective=policy.objective,
@@ -141,7 +121,9 @@ def simulate(
     while machine.busy:
         steps.append(machine.step())
         if until(steps[-1]):
+            conductor.suspend()
             break
         machine.take_up()
-    conductor.suspend()
+    else:
+        conductor.settle()
     return Simulation(conductor.records, tuple(steps))

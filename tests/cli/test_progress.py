@@ -169,6 +169,23 @@ def test_an_interrupted_trial_is_not_counted_as_ended(view):
     assert "running" not in drawn(view)
 
 
+def test_a_paused_trial_is_told_and_counted_until_it_is_thawed(view, capsys):
+    paused = trial(0, TrialState.WAITING, reason="not_promoted", reason_text="it is 2nd of 2")
+    for shown in (view, LineProgress()):
+        shown.started(plan())
+        shown.trial_started(trial(0))
+        shown.trial_ended(paused)
+    assert "0 of 12, 1 paused" in drawn(view)
+    assert "#0 paused (not_promoted: it is 2nd of 2)" in drawn(view)
+    assert capsys.readouterr().err.splitlines()[-1] == "trial 0 paused (not_promoted: it is 2nd of 2)"
+    view.trial_started(trial(0))
+    assert "0 of 12 " in drawn(view)
+    view.trial_ended(paused)
+    view.trial_ended(trial(0, TrialState.PRUNED, reason="not_promoted"))
+    assert view.ended == 1
+    assert "1 of 12 " in drawn(view)
+
+
 def test_lines_tell_the_same_without_a_terminal(capsys):
     a_search(LineProgress())
     printed = capsys.readouterr()

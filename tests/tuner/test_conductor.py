@@ -22,6 +22,11 @@ class ScriptedPolicy:
     def __init__(self, trials, stops=None):
         self.trials, self.stops = trials, stops or {}
 
+    pauses = False
+
+    def thaw(self, records, *, last=False):
+        return None
+
     def next(self, records):
         return Proposal(RECIPE, "scripted") if len(records) < self.trials else None
 

@@ -55,7 +55,8 @@ def test_a_search_ends_and_every_pause_and_stop_has_a_reason(workers, scheduler)
     records = simulate(policy(scheduler=scheduler), curves_of(TASK), workers=workers).records
     assert len(records) == 40
     assert not any(one.state == TrialState.RUNNING for one in records)
-    assert any(one.paused for one in records) == (scheduler == "thaw")
+    assert all(one.state.finished for one in records)
+    assert any(one.reason == "not_promoted" for one in records) == (scheduler != "none")
     for one in records:
         assert bool(one.reason) == bool(one.reason_text) == (one.state != TrialState.COMPLETE)
 
@@ -104,7 +105,7 @@ def test_time_is_shared_by_the_workers_and_cost_is_not():
 
 def test_rungs_follow_the_predicted_cost():
     halved = policy(cost=lambda _recipe, _index: 0.5, prune=OFF)
-    paused = [one for one in simulate(halved, curves_of(TASK)).records if one.paused]
+    paused = [one for one in simulate(halved, curves_of(TASK)).records if one.reason == "not_promoted"]
     assert {len(one.curve) for one in paused} <= {4, 12}
 
 

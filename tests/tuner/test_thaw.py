@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoft.record import CONTINUE, Action, Evaluation, Objective, Proposal, TrialRecord, TrialState
-from autoft.tuner.thaw import FreezeThaw
+from autoft.tuner.thaw import FreezeThaw, predicted_cost
 
 SCORE, LOSS = Objective("accuracy", "max"), Objective("mae", "min")
 FULL = {"stages": [{"name": "tune", "unfreeze": 2, "epochs": 30}]}
@@ -81,6 +81,15 @@ class TestJudge:
         pauses = [n for n in range(1, 30) if cheap.judge(trial(9, [0.1] * n), at_rung(0.5, length=30)) != CONTINUE]
         assert pauses == [8, 24]
 
+    def test_a_predicted_cost_counts_epochs_of_each_stage_in_units_of_a_full_fine_tune(self):
+        proposal = Proposal(HEAD_FIRST, "tpe", predicted={"head": 1.0, "tune": 3.0})
+        reached = [("head", 1.0), ("head", 2.0), ("tune", 0.5), ("tune", 1.0), ("tune", 3.0)]
+        curve = tuple(Evaluation(n, s, e, n, 0.5, 0.5, 0.5) for n, (s, e) in enumerate(reached, start=1))
+        cost = predicted_cost(6.0)
+        costs = [cost(proposal, curve[:place]) for place in range(1, 6)]
+        assert costs == pytest.approx([1 / 6, 1 / 6, 0.25, 0.25, 1.0])
+        assert cost(Proposal(HEAD_FIRST, "tpe"), curve) == 1.0
+
     def test_a_dear_evaluation_passes_several_rungs_and_is_judged_at_the_highest(self):
         dear = halving(cost=lambda _recipe, _index: 7.0)
         assert [one.index for one in dear.arrivals(trial(0, [0.5]))] == [1, 1]
@@ -101,6 +110,16 @@ class TestThaw:
         high = [trial(10 + n, [value] * 6, WAITING) for n, value in enumerate((0.2, 0.4, 0.3))]
         assert halving().thaw([*low, *high]).number == 11
         assert halving().thaw(low).number == 8
+
+    def test_when_no_recipe_is_left_more_go_on(self):
+        def thawed(factor, *, last):
+            records = at_rung(*[0.1 * n for n in range(12)], length=1)
+            while due := halving(grace=1, factor=factor).thaw(records, last=last):
+                records[due.number] = trial(due.number, [0.1 * due.number])
+            return sum(one.state == RUNNING for one in records)
+
+        assert [thawed(factor, last=False) for factor in (2, 3, 5)] == [6, 4, 2]
+        assert [thawed(factor, last=True) for factor in (2, 3, 5)] == [8, 6, 4]
 
     def test_one_that_runs_or_ended_is_not_thawed_but_counts(self):
         ran = [trial(0, [0.9] * 3), trial(1, [0.8] * 2, PRUNED), *at_rung(0.1, 0.2, 0.3, 0.4)[2:]]

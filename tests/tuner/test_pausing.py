@@ -1,0 +1,210 @@
+"""Pauses and thaws by the conductor, driven by scripted workers: no Ray, no training."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from autoft.pruning.replay import RecordedTask, recorded_curve
+from autoft.recipe import Recipe
+from autoft.record import Action, Decision, Evaluation, Objective, Proposal, TrialState, pause
+from autoft.study import MemoryLedger
+from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
+from autoft.tuner.observer import Silent
+from autoft.tuner.policy import Policy
+from autoft.tuner.ray_adapters import ConductedSearcher
+from autoft.tuner.recorded import curves_of, recorded_pool
+from autoft.tuner.simulator import simulate
+from autoft.tuner.thaw import Thaw
+from autoft.tuner.worker import Report
+
+ACCURACY = Objective("accuracy", "max")
+RECIPE = Recipe.parse({"model": "m", "stages": [{"name": "tune", "epochs": 3, "unfreeze": 1}]}, where="test").full()
+PAUSE = pause("not_promoted", "it is 2nd of 2")
+
+
+class ScriptedPolicy:
+    """Proposes so many recipes, pauses where it is told to, and thaws what is due."""
+
+    pauses = True
+
+    def __init__(self, trials, pauses=(), due=(), due_at_last=()):
+        self.trials, self.where, self.due, self.due_at_last = trials, set(pauses), list(due), list(due_at_last)
+
+    def next(self, records):
+        return Proposal(RECIPE, "scripted") if len(records) < self.trials else None
+
+    def judge(self, record, records, *, done=False):
+        return PAUSE if (record.number, len(record.curve)) in self.where else Decision()
+
+    def thaw(self, records, *, last=False):
+        paused = {record.number for record in records if record.paused}
+        due = [number for number in self.due + self.due_at_last * last if number in paused]
+        return Thaw(due[0], "it is 1st of 3") if due else None
+
+    def failure(self, records):
+        return None
+
+
+class Told(Silent):
+    def __init__(self):
+        self.told = []
+
+    def trial_started(self, trial):
+        self.told.append(("started", trial.number))
+
+    def trial_ended(self, trial):
+        self.told.append(("paused" if trial.paused else str(trial.state), trial.number))
+
+
+def conduct(policy, *, slots=1, ledger=None, **more):
+    ledger = ledger or MemoryLedger(ACCURACY)
+    clock = more.pop("clock", Clock(0.0, now=lambda: 1.0))
+    conductor = Conductor(ledger, policy, ACCURACY, clock, slots, more.pop("observer", Silent()), **more)
+    conductor.open()
+    return conductor
+
+
+def report(index, *, done=False):
+    return Report(evaluations=(Evaluation(index, "tune", index, index, 0.1 * index, 0.5, 0.5),), done=done)
+
+
+def test_a_paused_trial_frees_its_slot_and_waits_with_its_reason():
+    conductor = conduct(ScriptedPolicy(2, pauses=[(0, 1)]), observer=Told())
+    assert conductor.next_trial().number == 0
+    assert conductor.hear(0, report(1)) is Action.STOP, "the worker is to take up another trial"
+    record = conductor.records[0]
+    assert record.paused
+    assert (record.state, record.reason, record.reason_text) == (TrialState.WAITING, PAUSE.rule, PAUSE.text)
+    assert conductor.next_trial().number == 1
+    assert conductor.observer.told == [("started", 0), ("paused", 0), ("started", 1)]
+
+
+def test_a_thaw_comes_before_anything_new_and_knows_what_was_evaluated():
+    conductor = conduct(ScriptedPolicy(3, pauses=[(0, 2)], due=[0]))
+    conductor.next_trial()
+    conductor.hear(0, report(1))
+    conductor.hear(0, report(2))
+    assert conductor.next_trial() == Assignment(0, RECIPE, known=2)
+    assert conductor.records[0].state == TrialState.RUNNING
+    assert conductor.records[0].reason == ""
+    assert conductor.hear(0, report(3, done=True)) is Action.STOP
+    assert conductor.records[0].state == TrialState.COMPLETE
+    assert conductor.next_trial().number == 1
+
+
+def test_while_others_run_a_free_worker_waits_for_a_thaw_that_may_come():
+    policy = ScriptedPolicy(2, pauses=[(0, 1)])
+    conductor = conduct(policy, slots=2)
+    conductor.next_trial(), conductor.next_trial()
+    conductor.hear(0, report(1))
+    assert conductor.next_trial() is Turn.WAIT
+    policy.due = [0]
+    assert conductor.next_trial() == Assignment(0, RECIPE, known=1)
+    conductor.hear(0, report(2, done=True))
+    conductor.hear(1, report(1, done=True))
+    assert conductor.next_trial() is Turn.FINISHED
+
+
+def test_nobody_waits_for_a_policy_that_never_pauses():
+    policy = ScriptedPolicy(1)
+    policy.pauses = False
+    conductor = conduct(policy, slots=2)
+    conductor.next_trial()
+    assert conductor.next_trial() is Turn.FINISHED
+
+
+def test_a_space_without_recipes_left_is_the_end_that_loosens_thaws():
+    conductor = conduct(ScriptedPolicy(1, pauses=[(0, 1)], due_at_last=[0]))
+    conductor.next_trial()
+    conductor.hear(0, report(1))
+    assert conductor.next_trial() == Assignment(0, RECIPE, known=1)
+
+
+def test_nothing_is_thawed_after_the_deadline():
+    time = itertools.count(0.0, 10.0)
+    clock = Clock(0.0, deadline=35.0, now=lambda: next(time))
+    conductor = conduct(ScriptedPolicy(1, pauses=[(0, 1)], due=[0]), clock=clock)
+    conductor.next_trial()
+    conductor.hear(0, report(1))
+    assert conductor.records[0].paused
+    clock.now(), clock.now()
+    assert conductor.next_trial() is Turn.FINISHED
+
+
+def test_when_the_search_is_over_what_is_paused_ends_with_its_reason():
+    ended = []
+    conductor = conduct(ScriptedPolicy(3, pauses=[(0, 1), (1, 1)]), observer=Told(), on_trial_end=ended.append)
+    for number in range(2):
+        conductor.next_trial()
+        conductor.hear(number, report(1))
+    conductor.next_trial()
+    del ended[:], conductor.observer.told[:]
+    conductor.suspend()
+    conductor.settle()
+    states = [(record.state, record.reason, record.reason_text) for record in conductor.records]
+    assert states[:2] == [(TrialState.PRUNED, PAUSE.rule, PAUSE.text)] * 2
+    assert states[2] == (TrialState.WAITING, "", ""), "an interrupted trial is not one that was paused"
+    assert conductor.observer.told == [("PRUNED", 0), ("PRUNED", 1)]
+    assert len(ended) == 1
+
+
+def test_an_interruption_leaves_pauses_as_they_are_and_the_next_start_can_thaw_them():
+    ledger = MemoryLedger(ACCURACY)
+    first = conduct(ScriptedPolicy(3, pauses=[(0, 1)]), ledger=ledger)
+    first.next_trial()
+    first.hear(0, report(1))
+    first.next_trial()
+    first.suspend()
+    assert [record.paused for record in ledger.trials()] == [True, False]
+
+    second = conduct(ScriptedPolicy(3, due=[0]), ledger=ledger)
+    taken = []
+    for length in (1, 2, 1):
+        taken.append(second.next_trial())
+        second.hear(taken[-1].number, report(length, done=True))
+    assert taken == [Assignment(1, RECIPE), Assignment(0, RECIPE, known=1), Assignment(2, RECIPE)]
+    assert second.next_trial() is Turn.FINISHED
+
+
+def test_the_end_of_an_old_tune_trial_says_nothing_of_the_thawed_one():
+    conductor = conduct(ScriptedPolicy(1, pauses=[(0, 1)], due=[0]))
+    searcher = ConductedSearcher(conductor)
+    assert searcher.suggest("first")["known"] == 0
+    conductor.hear(0, report(1))
+    searcher.on_trial_complete("first")
+    assert searcher.suggest("second") == {"number": 0, "recipe": RECIPE, "known": 1}
+    searcher.on_trial_complete("first", error=True)
+    assert conductor.records[0].state == TrialState.RUNNING
+    searcher.on_trial_complete("second", error=True)
+    assert conductor.records[0].state == TrialState.FAIL
+    assert conductor.next_trial() is Turn.FINISHED
+
+
+def searched(**more):
+    """A simulated search over made curves, with the real policy."""
+    values = np.random.default_rng(3).random((30, 9))
+    curves = tuple(recorded_curve(row, row) for row in np.minimum.accumulate(values, axis=1))
+    task = RecordedTask("made", ("x",), np.arange(30.0)[:, None], curves)
+    sampler = recorded_pool(task, range(30), model=False)
+    policy = Policy(objective=task.objective, sampler=sampler, baselines=(), num_samples=20, scheduler="thaw")
+    return simulate(policy, curves_of(task), **more)
+
+
+def told(records):
+    return [(one.state, one.reason, one.reason_text, len(one.curve)) for one in records]
+
+
+@pytest.mark.parametrize("steps", [1, 7, 23, 40])
+def test_a_killed_driver_changes_no_decision(steps):
+    """What it had taken up stays RUNNING in the ledger, and paused trials stay paused."""
+    ledger, count = MemoryLedger(Objective("loss", "min")), itertools.count(1)
+
+    def kill(_step):
+        if next(count) == steps:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        searched(ledger=ledger, until=kill)
+    assert not all(record.state.finished for record in ledger.trials())
+    assert told(searched(ledger=MemoryLedger(ledger.objective, ledger.trials())).records) == told(searched().records)
