@@ -234,5 +234,5 @@ def test_a_bundle_that_cannot_be_is_refused(base, card, options, told):
 
 def test_a_bundle_and_a_dimension_that_set_the_same_place_are_refused(base, card):
     other = {"rate": {"path": "stages.head.head_lr", "type": "float", "low": 1e-4, "high": 1e-2}}
-    with pytest.raises(ConfigError, match="sets 'stages.head.head_lr'"):
+    with pytest.raises(ConfigError, match=r"sets 'stages\.head\.head_lr'"):
         build_space({**BUNDLE, **other}, base.full(), card())
