@@ -87,8 +87,10 @@ ERRORS = {
     "unknown type": (
         "lr: {path: stages.tune.lr, type: flaot, low: 1, high: 2}",
         [
-            "space.lr.type: must be one of: int, float, categorical, bool, choice, bundle, got 'flaot' "
-            "(did you mean 'float'"
+            (
+                "space.lr.type: must be one of: int, float, categorical, bool, choice, bundle, got 'flaot' "
+                "(did you mean 'float'"
+            )
         ],
     ),
     "unknown key": (
