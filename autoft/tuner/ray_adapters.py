@@ -58,6 +58,7 @@ class ConductedScheduler(TrialScheduler):
     def __init__(self, conductor: Conductor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
+        self._stopped: set[str] = set()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
         """Metric and mode are the conductor's business."""
@@ -70,10 +71,16 @@ class ConductedScheduler(TrialScheduler):
         """A worker process died; Tune starts the trial again, and it restores itself."""
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
-        """Judge an evaluation."""
-        report = Report.from_plain(json.loads(result[REPORT]))
-        action = self._conductor.hear(trial.config["number"], report)
-        return str(TrialScheduler.CONTINUE if action is Action.CONTINUE else TrialScheduler.STOP)
+        """Judge an evaluation.
+
+        Tune starts a trial again whose worker dies just after it was told to stop. Such a one tells what is known.
+        """
+        if trial.trial_id not in self._stopped:
+            report = Report.from_plain(json.loads(result[REPORT]))
+            if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
+                return str(TrialScheduler.CONTINUE)
+            self._stopped.add(trial.trial_id)
+        return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
         """The conductor decided it."""

@@ -106,7 +106,7 @@ def replay_all(tasks, shuffles):
     chosen = [min(RUNGS, key=lambda rungs: np.mean([tried[rungs][o][:, 0] for o in rest])) for rest in others]
     portfolios = [greedy_portfolio([tasks[other] for other in rest]) for rest in others]
     print("chosen on the other tasks:", *chosen)
-    for size in (1000, 64):
+    for size in (1000, 64, 24):
         common = {"shuffles": shuffles, "size": size}
         for name, more in {
             "random, asha (2, 3)": {"model": False, "scheduler": "asha"},

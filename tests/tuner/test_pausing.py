@@ -1,6 +1,8 @@
 """Pauses and thaws by the conductor, driven by scripted workers: no Ray, no training."""
 
 import itertools
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from autoft.study import MemoryLedger
 from autoft.tuner.conductor import Assignment, Clock, Conductor, Turn
 from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
-from autoft.tuner.ray_adapters import ConductedSearcher
+from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
+from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.recorded import curves_of, recorded_pool
 from autoft.tuner.simulator import simulate
 from autoft.tuner.thaw import Thaw
@@ -179,6 +182,26 @@ def test_the_end_of_an_old_tune_trial_says_nothing_of_the_thawed_one():
     searcher.on_trial_complete("second", error=True)
     assert conductor.records[0].state == TrialState.FAIL
     assert conductor.next_trial() is Turn.FINISHED
+
+
+def test_a_tune_trial_that_starts_again_after_it_was_told_to_stop_is_not_heard():
+    """Its worker died in between; the thawed trial, or the ended one, is not to be changed by it."""
+    conductor = conduct(ScriptedPolicy(1, pauses=[(0, 1)], due=[0]))
+    scheduler = ConductedScheduler(conductor)
+
+    def tell(trial_id, report):
+        trial = SimpleNamespace(trial_id=trial_id, config={"number": 0})
+        return scheduler.on_trial_result(None, trial, {REPORT: json.dumps(report.plain())})
+
+    conductor.next_trial()
+    assert tell("first", report(1)) == "STOP"
+    conductor.next_trial()
+    assert tell("second", report(2)) == "CONTINUE"
+    assert tell("first", report(1)) == "STOP"
+    assert len(conductor.records[0].curve) == 2
+    assert tell("second", report(3, done=True)) == "STOP"
+    assert tell("second", report(3, done=True)) == "STOP"
+    assert conductor.records[0].state == TrialState.COMPLETE
 
 
 def searched(**more):
