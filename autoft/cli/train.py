@@ -28,6 +28,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to write recipe, model and metrics; default: nowhere.")
     ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse/--no-reuse", help="Keep what frozen layers make of the data; changes no CPU result."),
+    ] = True,
     assignments: Assignments = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -43,7 +47,7 @@ def train(
     if out:
         chosen.save(out / RECIPE_FILE)  # a disk that refuses does so before the training
     with reserved_stdout() if as_json else nullcontext():
-        fitted = fine_tune(chosen, data, report=_reporter(quiet))
+        fitted = fine_tune(chosen, data, report=_reporter(quiet), reuse=reuse)
     for text in fitted.notes:
         note(text)
     for text in fitted.warnings:

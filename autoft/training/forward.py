@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoft.model import LoadedModel, Manner, in_micro_batches, model_input
 
@@ -36,7 +36,7 @@ class Forward:
         """The activation at the boundary, (B, ...), as the manner rounds it, or the inputs where there is no prefix."""
         if self.boundary == 0:
             return inputs
-        with self.manner.precision(self.device):
+        with self.manner.precision(self.device), _at_rest(self._loaded.module):
             rows = in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
         return self.manner.at_boundary(rows)
 
@@ -57,6 +57,16 @@ class Forward:
         if isinstance(hidden, Tensor):
             return in_micro_batches(lambda part: self.tail(part["hidden"]).float(), {"hidden": hidden})
         return in_micro_batches(lambda part: self.tail(part).float(), hidden)
+
+
+@contextmanager
+def _at_rest(root: nn.Module) -> Iterator[None]:
+    """The root in eval mode: while the tail trains it trains too, and a dropout of its own may lie in the prefix."""
+    before, root.training = root.training, False
+    try:
+        yield
+    finally:
+        root.training = before
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from autoft.model import set_eval
 from autoft.training import MICRO_BATCH, Forward
@@ -67,3 +68,26 @@ def test_seeded_draws_repeat_and_leave_the_global_generator_alone(seed):
     torch.rand(1)
     with seeded(seed, torch.device("cpu")):
         assert torch.equal(torch.rand(3), first)
+
+
+class DropsInside(nn.Module):
+    """Dropout by a function that follows the root's mode, between two layers of the backbone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.second(nn.functional.dropout(self.first(x), 0.5, training=self.training)))
+
+
+def test_a_dropout_that_follows_the_root_is_off_in_the_prefix_and_on_in_the_tail(tiny):
+    world = tiny.world(tiny.vectors(), DropsInside())
+    world.trainer(tiny.recipe())
+    inputs = world.data.read(world.data.splits.val)
+    world.loaded.module.training = True
+    forward = Forward(world.loaded, 2)
+    assert torch.equal(forward.prefix(inputs), forward.prefix(inputs))
+    assert world.loaded.module.training
+    whole = Forward(world.loaded, 0)
+    assert not torch.equal(whole.tail(inputs), whole.tail(inputs))
