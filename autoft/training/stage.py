@@ -34,9 +34,10 @@ class StageRun:
         optimisation: of the recipe.
         length: in optimizer steps.
         carried: optimizer state of the stage before, for those parameters that train on.
+        followed: whether a stage comes after it, which carries on the optimizer state of the best evaluation.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a stage is all of this
         self,
         stage: Stage,
         *,
@@ -46,7 +47,9 @@ class StageRun:
         optimisation: Optimisation,
         length: int,
         carried: Mapping[str, Tensor],
+        followed: bool = True,
     ) -> None:
+        self._followed = followed
         self.stage, self.plan, self.length = stage, plan, length
         self.step = 0
         self.stale = 0
@@ -115,7 +118,8 @@ class StageRun:
             return
         if self.best is None or objective.better(evaluation.value, self.best.evaluation.value):
             self.stale = 0
-            self.best = Snapshot(evaluation, copy_of(self._live), self.optimizer_state())
+            optimizer = self.optimizer_state() if self._followed else {}
+            self.best = Snapshot(evaluation, copy_of(self._live), optimizer)
 
     def growth(self) -> tuple[float, float]:
         """How many times the norm at the stage's start the head has now, and the backbone group that grew most."""

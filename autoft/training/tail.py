@@ -32,6 +32,7 @@ class TailStage:
             optimisation=ground.recipe.optimisation,
             length=ground.length,
             carried=carried,
+            followed=ground.index + 1 < len(ground.recipe.stages),
         )
         self._batches = Batches(ground)
         self._loss_sum, self._loss_count, self._saved_s, self._told = 0.0, 0, 0.0, 0

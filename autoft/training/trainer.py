@@ -345,7 +345,8 @@ class StagedTrainer:
             "compute_s": self._compute_s,
             "watch": self._watch.state(),
         }
-        write_checkpoint(folder, {"stage_best": {}, **sections}, facts)
+        # A power failure may cost the evaluations of a trial that runs: its digest tells, and they are run again.
+        write_checkpoint(folder, {"stage_best": {}, **sections}, facts, durable=self.done)
 
     def restore(self, folder: Path) -> bool:
         """Continue from the newest whole checkpoint in ``folder``; to be called before any training.

@@ -6,10 +6,11 @@
 ``96`` runs 24 recipes of up to 10 epochs on 300 images at 96 px, ``224`` runs 6 recipes of 3 epochs on 128 images at
 224 px. The recipes are those of recipes.yaml: drawn from the default space with seed 0 (a depth is uniform there), and
 kept before anything was measured. tf_efficientnet_lite0 with its packaged weights, real images (Debian's Tux Paint
-stamps), two workers of one thread, no scheduler, an empty cache. Wall time is from the first trial's start to the last
-one's end, building the activations included; what both sides spend alike (start of Ray, decoding, the test split) is
-not. All evaluations must have the same metrics. ``--without`` switches off parts of the reuse, to see what each is
-worth; both sides have the memory format that ``--format`` names. Prints one line of JSON.
+stamps), two workers of one thread, no scheduler, an empty cache. Wall time is from the moment at which the first worker
+takes up a trial to the last one's end, building the activations included; what both sides spend alike (start of Ray and
+workers, decoding, the test split) is not. All evaluations must have the same metrics. ``--without`` switches off parts
+of the reuse, to see what each is worth; both sides have the memory format that ``--format`` names. Prints one line of
+JSON.
 """
 
 import argparse
@@ -56,18 +57,14 @@ def pictures(stamps, folder, count):
 
 
 class Watch(Silent):
-    """When the first trial started and the last one ended."""
+    """When the last trial ended, in seconds since the epoch."""
 
     def __init__(self):
-        self.first = self.last = None
-
-    def trial_started(self, trial):
-        """Begin."""
-        self.first = self.first or time.perf_counter()
+        self.last = None
 
     def trial_ended(self, trial):
         """End."""
-        self.last = time.perf_counter()
+        self.last = time.time()
 
 
 def listed(name, ground):
@@ -112,7 +109,8 @@ def run(name, data, folder, reuse, memory_format):
     finally:
         searching.build_policy = original
     curves = {record.number: [dict(e.metrics) for e in record.curve] for record in result.records}
-    return watch.last - watch.first, curves, result.summary
+    first = min(path.stat().st_mtime for path in result.path.glob("trials/*/worker_pid"))
+    return watch.last - first, curves, result.summary
 
 
 def measured(arguments, folder):

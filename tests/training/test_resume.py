@@ -197,9 +197,8 @@ def test_a_checkpoint_holds_only_what_can_differ_from_the_base(tiny, tmp_path):
     assert _tensor_bytes(tmp_path, 1) == 3 * bytes_of(head) + steps
     trainer.advance()
     trainer.save(tmp_path)
-    moments = 2 * bytes_of(head, top, kind=("parameters",)) + 4 * len((*head.parameters, *top.parameters))
-    whole = bytes_of(head, top) + moments
-    extra = _tensor_bytes(tmp_path, 2) - whole
+    # Nobody carries on the optimizer of the last stage.
+    extra = _tensor_bytes(tmp_path, 2) - bytes_of(head, top)
     assert extra in {0, bytes_of(head)}, "and the best of the trial, where it is not what the stage ended with"
 
 
@@ -231,10 +230,10 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tiny, tmp_path, mo
     trainer.save(tmp_path)
     trainer.advance()
 
-    def full(_descriptor):
+    def full(_path, _content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(StorageError, match="No space left"):
         trainer.save(tmp_path)
     monkeypatch.undo()
