@@ -33,6 +33,13 @@ DataSource: TypeAlias = Annotated[
 NumSamples: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", help="How many recipes to try, the baselines included.")
 ]
+ConfigFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="A search.yaml; options come on top of it.")
+]
+ModelName: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for example resnet18.")]
+SpaceName: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A shipped search space or a YAML file; default: freeze_depth.")
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 RunFolder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run, for example runs/photos.")

@@ -1,12 +1,20 @@
 """``autoft plan``: what a search would cost, before anything is spent."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from autoft.cli.options import AsJson, Assignments, Budget, DataSource, NumSamples, parse_assignments, parse_budget
+from autoft.cli.options import (
+    AsJson,
+    Assignments,
+    Budget,
+    ConfigFile,
+    DataSource,
+    ModelName,
+    NumSamples,
+    SpaceName,
+    parse_assignments,
+    parse_budget,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,14 +23,10 @@ if TYPE_CHECKING:
 
 
 def plan(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A search.yaml; options come on top of it.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for example resnet18.")] = None,
+    config: ConfigFile = None,
+    model: ModelName = None,
     data: DataSource = None,
-    space: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A shipped search space or a YAML file; default: freeze_depth.")
-    ] = None,
+    space: SpaceName = None,
     num_samples: NumSamples = None,
     time_budget: Budget = None,
     assignments: Assignments = None,

@@ -9,9 +9,12 @@ from autoft.cli.options import (
     AsJson,
     Assignments,
     Budget,
+    ConfigFile,
     DataSource,
+    ModelName,
     NumSamples,
     Quiet,
+    SpaceName,
     given,
     parse_assignments,
     parse_budget,
@@ -19,14 +22,10 @@ from autoft.cli.options import (
 
 
 def search(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="A search.yaml; options come on top of it.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, for example resnet18.")] = None,
+    config: ConfigFile = None,
+    model: ModelName = None,
     data: DataSource = None,
-    space: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A shipped search space or a YAML file; default: freeze_depth.")
-    ] = None,
+    space: SpaceName = None,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="What decides; default: accuracy, average_precision or mae.")
     ] = None,
