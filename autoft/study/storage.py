@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autoft.errors import ConfigError, StorageError
+from autoft.interrupts import unbroken
 
 _CONNECT_TIMEOUTS = {"psycopg": "connect_timeout", "psycopg2": "connect_timeout", "pymysql": "connect_timeout"}
 _SECRETS = ("password", "passwd", "pwd", "secret", "token")
@@ -79,11 +80,14 @@ def shown_url(url: str) -> str:
 def translated(url: str) -> Iterator[None]:
     """Turn whatever Optuna, SQLAlchemy or the driver raise inside into one sentence about ``url``.
 
+    An interruption waits until the transaction is through.
+
     Raises:
         StorageError: with the reason and the remedy, and never a password.
     """
     try:
-        yield
+        with unbroken():
+            yield
     except (SQLAlchemyError, optuna.exceptions.OptunaError, sqlite3.Error, OSError, ImportError) as error:
         if isinstance(error, StorageError):
             raise

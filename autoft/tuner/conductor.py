@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from autoft.errors import SearchFailedError
+from autoft.interrupts import unbroken
 from autoft.record import Action, Decision, Evaluation, Objective, TrialRecord, TrialState, best_evaluation, stop
 from autoft.study import Ledger
 from autoft.tuner.observer import Observer
@@ -97,6 +98,7 @@ class Conductor:
         """How many trials there are to run, at most; not counted are paused ones."""
         return len(self._waiting) + max(0, self.policy.num_samples - len(self.records))
 
+    @unbroken()
     def next_trial(self) -> Assignment | Turn:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
         if len(self._live) >= self.slots:
@@ -134,6 +136,7 @@ class Conductor:
         self._all_drawn = True
         return self._go_on_with()
 
+    @unbroken()
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report and say whether the trial goes on; what is to be paused ends for the worker too."""
         for note in report.notes:
@@ -168,17 +171,20 @@ class Conductor:
         else:
             self._end(number, TrialState.PRUNED, stop(BUDGET, "the time budget of the search was used up"))
 
+    @unbroken()
     def lost(self, number: int, cause: str) -> None:
         """The worker process of a trial died and could not be replaced."""
         if number in self._live:
             self._end(number, TrialState.FAIL, stop("crashed", cause))
 
+    @unbroken()
     def suspend(self) -> None:
         """The search is interrupted: trials that have not ended wait in the ledger for the next start."""
         for number in sorted(self._live):
             self.ledger.suspend(number)
         self._live.clear()
 
+    @unbroken()
     def settle(self) -> None:
         """The search is over: what is paused will not be thawed, and ends with the reason for which it paused."""
         paused = [record for record in self.records if record.paused]

@@ -1,0 +1,66 @@
+"""Interruptions wait for what must not be torn."""
+
+import signal
+import sqlite3
+import threading
+from contextlib import suppress
+
+import pytest
+
+from autoft.interrupts import unbroken
+
+
+def test_an_interruption_comes_when_the_step_is_through():
+    steps = []
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        signal.raise_signal(signal.SIGINT)
+        steps.append("through")
+    assert steps == ["through"]
+
+
+def test_it_comes_at_the_end_of_the_outermost_step():
+    steps = []
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        with unbroken():
+            signal.raise_signal(signal.SIGINT)
+        steps.append("inner")
+    assert steps == ["inner"]
+
+
+def test_it_comes_also_when_the_step_fails():
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError
+
+
+def test_handlers_are_what_they_were():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with suppress(ValueError), unbroken():
+        raise ValueError
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_other_threads_are_left_alone():
+    seen = []
+
+    def body():
+        with unbroken():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_transaction_is_not_torn(tmp_path):
+    database = sqlite3.connect(tmp_path / "one.db", isolation_level=None)
+    database.execute("CREATE TABLE rows (number)")
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        database.execute("BEGIN IMMEDIATE")
+        signal.raise_signal(signal.SIGINT)
+        database.execute("INSERT INTO rows VALUES (1)")
+        database.execute("COMMIT")
+    other = sqlite3.connect(tmp_path / "one.db", timeout=0)
+    other.execute("INSERT INTO rows VALUES (2)")
+    assert other.execute("SELECT count(*) FROM rows").fetchone() == (2,)
