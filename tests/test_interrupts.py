@@ -10,27 +10,52 @@ import pytest
 from autoft.interrupts import unbroken
 
 
-def test_an_interruption_comes_when_the_step_is_through():
-    steps = []
-    with pytest.raises(KeyboardInterrupt), unbroken():
-        signal.raise_signal(signal.SIGINT)
-        steps.append("through")
+@pytest.fixture
+def steps():
+    return []
+
+
+@unbroken()
+def interrupted(steps):
+    signal.raise_signal(signal.SIGINT)
+    steps.append("through")
+
+
+@unbroken()
+def interrupted_inside(steps):
+    interrupted(steps)
+    steps.append("outer")
+
+
+@unbroken()
+def interrupted_and_failed():
+    signal.raise_signal(signal.SIGINT)
+    raise ValueError
+
+
+@unbroken()
+def interrupted_in_a_transaction(database):
+    database.execute("BEGIN IMMEDIATE")
+    signal.raise_signal(signal.SIGINT)
+    database.execute("INSERT INTO rows VALUES (1)")
+    database.execute("COMMIT")
+
+
+def test_an_interruption_comes_when_the_step_is_through(steps):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(steps)
     assert steps == ["through"]
 
 
-def test_it_comes_at_the_end_of_the_outermost_step():
-    steps = []
-    with pytest.raises(KeyboardInterrupt), unbroken():
-        with unbroken():
-            signal.raise_signal(signal.SIGINT)
-        steps.append("inner")
-    assert steps == ["inner"]
+def test_it_comes_at_the_end_of_the_outermost_step(steps):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_inside(steps)
+    assert steps == ["through", "outer"]
 
 
 def test_it_comes_also_when_the_step_fails():
-    with pytest.raises(KeyboardInterrupt), unbroken():
-        signal.raise_signal(signal.SIGINT)
-        raise ValueError
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_and_failed()
 
 
 def test_handlers_are_what_they_were():
@@ -56,11 +81,8 @@ def test_other_threads_are_left_alone():
 def test_a_transaction_is_not_torn(tmp_path):
     database = sqlite3.connect(tmp_path / "one.db", isolation_level=None)
     database.execute("CREATE TABLE rows (number)")
-    with pytest.raises(KeyboardInterrupt), unbroken():
-        database.execute("BEGIN IMMEDIATE")
-        signal.raise_signal(signal.SIGINT)
-        database.execute("INSERT INTO rows VALUES (1)")
-        database.execute("COMMIT")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in_a_transaction(database)
     other = sqlite3.connect(tmp_path / "one.db", timeout=0)
     other.execute("INSERT INTO rows VALUES (2)")
     assert other.execute("SELECT count(*) FROM rows").fetchone() == (2,)
