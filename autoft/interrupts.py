@@ -19,7 +19,7 @@ def unbroken() -> Iterator[None]:
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     mine = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in mine:
         signal.signal(number, lambda *arrival: came.append(arrival))
@@ -30,4 +30,4 @@ def unbroken() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             number, frame = came[0]
-            mine[signal.Signals(number)](number, frame)
+            mine[number](number, frame)
