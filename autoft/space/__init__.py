@@ -2,16 +2,20 @@
 
 from autoft.space.build import RawSpace, build_space
 from autoft.space.catalogue import names, shipped
+from autoft.space.grid import grid_points, middle
 from autoft.space.space import DeclaredSpace, FunctionSpace, SearchSpace
-from autoft.space.trial import RandomTrial
+from autoft.space.trial import RandomTrial, RepeatedTrial
 
 __all__ = [
     "DeclaredSpace",
     "FunctionSpace",
     "RandomTrial",
     "RawSpace",
+    "RepeatedTrial",
     "SearchSpace",
     "build_space",
+    "grid_points",
+    "middle",
     "names",
     "shipped",
 ]

@@ -3,9 +3,11 @@
 from autoft.recipe import Recipe
 from autoft.space import DeclaredSpace, SearchSpace
 from autoft.tuner.policy import Policy
-from autoft.tuner.sampler import STARTUP_TRIALS
+from autoft.tuner.sampler_kinds import STARTUP_TRIALS
 
 _MOST = 64
+_KNOWN = {"random": _MOST, "grid": 1}
+"""Proposals that are known beforehand, by sampler; a grid's later ones depend on what it gave before."""
 
 
 def likely_head_stages(policy: Policy, space: SearchSpace, sampler: str) -> tuple[Recipe, ...]:
@@ -19,7 +21,7 @@ def likely_head_stages(policy: Policy, space: SearchSpace, sampler: str) -> tupl
     """
     found = [recipe for _, recipe in policy.baselines]
     if isinstance(space, DeclaredSpace):
-        count = min(policy.num_samples - len(found), _MOST if sampler == "random" else STARTUP_TRIALS)
+        count = min(policy.num_samples - len(found), _KNOWN.get(sampler, STARTUP_TRIALS))
         numbers = range(len(found), len(found) + max(0, count))
         proposals = (policy.sampler.propose((), number) for number in numbers)
         found += [Recipe.parse(proposal.recipe, where="space") for proposal in proposals if proposal]

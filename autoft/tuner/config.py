@@ -35,7 +35,8 @@ class SearchSection(Config):
     """Recipes to try, baselines included."""
     time_budget_s: PositiveFloat | None = None
     """From process start to the written recipe."""
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"] = "tpe"
+    """How recipes are proposed; a grid has five levels of each continuous range, and all values of any other."""
     scheduler: Literal["asha", "thaw", "none"] = "asha"
     """What is not among the best at a rung is stopped (asha), or paused and perhaps thawed later (thaw)."""
     grace_period: PositiveInt = 2

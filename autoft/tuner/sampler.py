@@ -6,30 +6,30 @@ records, in which each trial stands with the best value it reached.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
-from autoft.errors import UnknownNameError, near
+from autoft.errors import ConfigError, UnknownNameError, near
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord
-from autoft.space import SearchSpace
+from autoft.space import DeclaredSpace, RepeatedTrial, SearchSpace, grid_points, middle
 from autoft.streams import stream_seed
 from autoft.study import quiet
+from autoft.tuner.sampler_kinds import JOINT, KINDS, generation_attrs, optuna_sampler
 
-STARTUP_TRIALS = 8
-"""Trials inside the space before TPE models them; the ones before are drawn at random."""
 DRAWS, RANDOM_DRAWS = 8, 128
 """How often a recipe that was tried already is drawn again: by the sampler, then at random."""
 
 Point: TypeAlias = tuple[dict[str, Any], dict[str, BaseDistribution]]
+Overrides: TypeAlias = dict[str, Any]
 
 
 def as_it_is(recipe: Recipe) -> Recipe:
@@ -68,7 +68,12 @@ class PredictingSampler:
 
 @dataclass(frozen=True, kw_only=True)
 class OptunaSampler:
-    """A sampler of Optuna over a scratch study."""
+    """A sampler of Optuna over a scratch study, or a grid over the space.
+
+    Optuna's gp, cmaes and nsga2 know only dimensions that every trial has. So for them a dimension that does not count
+    for a recipe stands in the middle of its range. Of a space that is a function they model what all trials so far
+    have in common, and draw the rest at random. All depend on (seed, number, records) alone.
+    """
 
     name: str
     space: SearchSpace
@@ -78,18 +83,15 @@ class OptunaSampler:
     constant_value: float | None = None
     complete: Callable[[Recipe], Recipe] = as_it_is
     _points: dict[Hashable, Point] = field(default_factory=dict, repr=False)
+    _grid: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
 
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
         """The recipe for trial ``number``: one that no record has; None when there seems to be none left."""
-        seed = stream_seed(self.seed, "propose", number) % 2**32
         tried = [record.proposal.recipe for record in records]
         with quiet():
-            study = self._scratch(records, self._optuna_sampler(seed))
-            for attempt in range(DRAWS + RANDOM_DRAWS):
-                if attempt == DRAWS:
-                    study.sampler = RandomSampler(seed=seed)
-                trial = study.ask()
-                recipe = self.complete(self.base.override(self.space.draw(trial), where="space")).full()
+            optuna.logging.set_verbosity(optuna.logging.ERROR)  # gp tells which of its optimizers it has
+            for place, (changes, trial) in enumerate(self._draws(records, number)):
+                recipe = self._recipe(place, changes)
                 if recipe not in tried:
                     return _proposal(recipe, self.name, (trial.params, trial.distributions))
         return None
@@ -99,10 +101,41 @@ class OptunaSampler:
         plain = recipe.full()
         return _proposal(plain, origin, self._point(self.space.project(plain) or {}))
 
-    def _optuna_sampler(self, seed: int) -> BaseSampler:
-        if self.name == "random":
-            return RandomSampler(seed=seed)
-        return TPESampler(n_startup_trials=STARTUP_TRIALS, group=True, seed=seed)
+    @property
+    def _joint(self) -> bool:
+        return self.name in JOINT and isinstance(self.space, DeclaredSpace)
+
+    def _draws(self, records: Sequence[TrialRecord], number: int) -> Iterator[tuple[Overrides, BaseTrial]]:
+        """What to try in this order, until it is something new."""
+        if self.name == "grid":
+            yield from self._repeated(grid_points(self.space.ranges, self.seed))
+            return
+        seed = stream_seed(self.seed, "propose", number) % 2**32
+        study = self._scratch(records, optuna_sampler(self.name, seed))
+        ranges = dict(self.space.ranges) if self._joint else None
+        for attempt in range(DRAWS + RANDOM_DRAWS):
+            if attempt == DRAWS:
+                study.sampler = RandomSampler(seed=seed)
+            trial = study.ask(fixed_distributions=ranges)
+            if self._joint:
+                yield from self._repeated([trial.params])
+            else:
+                yield self.space.draw(trial), trial
+
+    def _repeated(self, points: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Overrides, BaseTrial]]:
+        """Points with a value of every dimension, of which only those that count are drawn."""
+        for point in points:
+            trial = RepeatedTrial(point)
+            yield self.space.draw(trial), trial
+
+    def _recipe(self, place: int, changes: Overrides) -> Mapping[str, Any]:
+        """The recipe that changes make; those of a grid are kept, for it is gone through again each time."""
+        if self.name == "grid" and place < len(self._grid):
+            return self._grid[place]
+        recipe = self.complete(self.base.override(changes, where="space")).full()
+        if self.name == "grid":
+            self._grid.append(recipe)
+        return recipe
 
     def _scratch(self, records: Sequence[TrialRecord], sampler: BaseSampler) -> optuna.Study:
         direction = StudyDirection.MAXIMIZE if self.objective.mode == "max" else StudyDirection.MINIMIZE
@@ -115,19 +148,28 @@ class OptunaSampler:
         """One Optuna trial per record inside the space.
 
         It is COMPLETE with the best value it reached, one that diverged with a constant predictor's. What has no value
-        (just started, or crashed) stands as RUNNING, which TPE keeps away from.
+        (just started, or crashed) stands as RUNNING, which tpe and gp keep away from.
         """
         diverged = self._constant(records)
-        trials = []
+        trials: list[FrozenTrial] = []
+        valued = 0
         for record in records:
             params, distributions = self._coordinates(record)
             if not params:
                 continue
             best = record.best(self.objective)
             value = diverged if record.reason == "diverged" else best.value if best else None
-            state = TrialState.RUNNING if value is None else TrialState.COMPLETE
-            trials.append(_frozen(state, value, params, distributions))
+            trials.append(_frozen(value, *self._filled(params, distributions), generation_attrs(self.name, valued)))
+            valued += value is not None
         return trials
+
+    def _filled(self, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> Point:
+        """A place with a value of every dimension, for samplers that need one."""
+        if not self._joint:
+            return params, distributions
+        ranges = self.space.ranges
+        missing = {name: middle(each) for name, each in ranges.items() if name not in params}
+        return _Shared({**missing, **params}), _Shared(ranges)
 
     def _constant(self, records: Sequence[TrialRecord]) -> float:
         if self.constant_value is not None:
@@ -160,19 +202,19 @@ class _Shared(dict[str, Any]):
 
 
 def _frozen(
-    state: TrialState, value: float | None, params: dict[str, Any], distributions: dict[str, BaseDistribution]
+    value: float | None, params: dict[str, Any], distributions: dict[str, BaseDistribution], attrs: dict[str, Any]
 ) -> FrozenTrial:
     return FrozenTrial(
         number=-1,
         trial_id=-1,
-        state=state,
+        state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
         value=value,
         params=params,
         distributions=distributions,
         datetime_start=datetime.min,  # noqa: DTZ901 - Optuna's are naive, and no sampler reads them
         datetime_complete=None if value is None else datetime.min,  # noqa: DTZ901 - likewise
         user_attrs={},
-        system_attrs={},
+        system_attrs={} if value is None else attrs,
         intermediate_values={},
     )
 
@@ -196,7 +238,7 @@ def build_sampler(
     """The sampler of that name.
 
     Args:
-        name: as in ``search.sampler``: ``tpe`` or ``random``.
+        name: as in ``search.sampler``: one of `KINDS`.
         space: where recipes are drawn from.
         base: the recipe that the space's overrides change.
         objective: the metric and its direction.
@@ -206,10 +248,15 @@ def build_sampler(
 
     Raises:
         UnknownNameError: no such sampler.
+        ConfigError: a grid over a function, whose dimensions nobody knows beforehand.
     """
-    known = ("tpe", "random")
-    if name not in known:
-        raise UnknownNameError(f"search.sampler: {name!r} is not one of {', '.join(known)}{near(name, known)}")
+    if name not in KINDS:
+        raise UnknownNameError(f"search.sampler: {name!r} is not one of {', '.join(KINDS)}{near(name, KINDS)}")
+    if name == "grid" and not isinstance(space, DeclaredSpace):
+        raise ConfigError(
+            "search.sampler: grid needs a space that says its dimensions, got a function; "
+            "write the space as a mapping, or take another sampler"
+        )
     return OptunaSampler(
         name=name,
         space=space,

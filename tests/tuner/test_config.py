@@ -73,7 +73,7 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("search.time_budget_s=0", "search.time_budget_s: must be greater than 0, got 0", id="no budget"),
         pytest.param("output.name=../x", "output.name: must be a plain file name", id="path as name"),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
-        pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe' or 'random'", id="sampler"),
+        pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe', 'gp', 'cmaes'", id="sampler"),
         pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
         pytest.param("space=[1]", "space: must be a mapping", id="space of another kind"),

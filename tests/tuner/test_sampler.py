@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from autoft.errors import UnknownNameError
+from autoft.errors import ConfigError, UnknownNameError
 from autoft.recipe import Recipe
 from autoft.record import Evaluation, GroupCard, ModelCard, Objective, Proposal, TrialRecord, TrialState
 from autoft.space import build_space
 from autoft.tuner.sampler import build_sampler
+from autoft.tuner.sampler_kinds import JOINT, KINDS
 
 SCORE, LOSS = Objective("accuracy", "max"), Objective("mae", "min")
 CARD = ModelCard(
@@ -83,14 +84,14 @@ def known():
     return search(sampler_of("random"), 16)
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
-class TestBoth:
+@pytest.mark.parametrize("name", KINDS)
+class TestAll:
     def test_a_proposal_depends_on_seed_number_and_records_alone(self, name, known):
         proposal = sampler_of(name).propose(known, 16)
         used = sampler_of(name)
         used.propose(known[:12], 12)
         assert used.propose(known, 16) == proposal
-        assert sampler_of(name).propose(known, 17) != proposal
+        assert (sampler_of(name).propose(known, 17) != proposal) == (name != "grid")
         assert sampler_of(name, seed=1).propose(known, 16) != proposal
 
     def test_a_proposal_is_a_recipe_inside_the_space(self, name, known):
@@ -119,6 +120,65 @@ class TestBoth:
     def test_it_says_nothing(self, name, known, capfd):
         sampler_of(name).propose(known, 16)
         assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", sorted(JOINT))
+class TestJoint:
+    """Samplers that know only dimensions which every trial has."""
+
+    def test_learns_from_the_records_where_dimensions_depend_on_others(self, name):
+        seeds, trials = (1, 16) if name == "gp" else (3, 32)
+        late, chance = (
+            statistics.mean(
+                one.curve[0].value for seed in range(seeds) for one in search(sampler_of(kind, seed=seed), trials)[-8:]
+            )
+            for kind in (name, "random")
+        )
+        assert late > chance + 0.01
+
+    def test_turns_with_the_direction(self, name, known):
+        up, down = (
+            sampler_of(name, objective=objective).propose(
+                [record(one.number, one.proposal, sign * one.curve[0].value) for one in known], 16
+            )
+            for objective, sign in ((SCORE, 1), (LOSS, -1))
+        )
+        assert up == down
+
+    def test_a_dimension_that_does_not_count_stands_in_the_middle_of_its_range(self, name, known):
+        trials = sampler_of(name)._trials(known)
+        assert all(trial.params.keys() == SPACE.keys() for trial in trials)
+        filled = [trial.params for trial, one in zip(trials, known, strict=True) if "lr" not in one.proposal.params]
+        assert filled
+        assert all(point["lr"] == pytest.approx((1e-5 * 3e-3) ** 0.5) for point in filled)
+
+    def test_a_function_of_a_trial_is_modelled_by_what_all_trials_share(self, name):
+        def space(trial):
+            dropout = {"model.drop_rate": trial.suggest_float("drop", 0.0, 0.5)}
+            return dropout | ({"stages.tune.norm": "eval"} if trial.suggest_int("eval", 0, 1) else {})
+
+        sampler = build_sampler(name, space=build_space(space, BASE.full(), CARD), base=BASE, objective=SCORE, seed=0)
+        records = search(sampler, 14, surface=lambda params: params["drop"])
+        assert all(one.proposal.recipe["model"]["drop_rate"] == one.proposal.params["drop"] for one in records)
+
+
+class TestGrid:
+    def test_takes_five_levels_of_what_is_continuous_and_all_values_of_the_rest(self):
+        raw = {name: SPACE[name] for name in ("depth", "dropout")}
+        records = search(sampler_of("grid", raw=raw), 45, surface=lambda _: 0.5)
+        drawn = {(one.proposal.params["depth"], one.proposal.params["dropout"]) for one in records}
+        assert len(drawn) == 45 == 9 * 5
+        assert sorted({dropout for _, dropout in drawn}) == pytest.approx([0.0, 0.075, 0.15, 0.225, 0.3])
+        assert sampler_of("grid", raw=raw).propose(records, 45) is None
+
+    def test_goes_the_same_way_whatever_comes_out(self, known):
+        one, other = (search(sampler_of("grid"), 12, surface=lambda _, v=value: v) for value in (0.1, 0.9))
+        assert [each.proposal for each in one] == [each.proposal for each in other]
+
+    def test_a_function_of_a_trial_is_no_grid(self):
+        space = build_space(lambda _trial: {}, BASE.full(), CARD)
+        with pytest.raises(ConfigError, match=r"search\.sampler: grid needs a space that says its dimensions"):
+            build_sampler("grid", space=space, base=BASE, objective=SCORE, seed=0)
 
 
 class TestTpe:
@@ -241,7 +301,10 @@ def test_a_function_of_a_trial_is_a_space():
 def test_a_name_that_is_no_sampler_is_told_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         sampler_of("tpee")
-    assert str(caught.value) == "search.sampler: 'tpee' is not one of tpe, random (did you mean 'tpe'?)"
+    assert (
+        str(caught.value)
+        == "search.sampler: 'tpee' is not one of tpe, gp, cmaes, random, grid, nsga2 (did you mean 'tpe'?)"
+    )
 
 
 def test_a_proposal_after_a_thousand_trials_takes_no_second(known):
