@@ -12,6 +12,7 @@ from autoft.errors import ConfigError
 from autoft.pruning import PruneConfig
 from autoft.recipe import Config, DataConfig, ModelConfig, Optimisation, Recipe, Stage, apply_overrides, yaml
 from autoft.space import shipped
+from autoft.tuner.schedulers import SchedulerName
 
 DEFAULT_SPACE = "freeze_depth"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -37,8 +38,9 @@ class SearchSection(Config):
     """From process start to the written recipe."""
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"] = "tpe"
     """How recipes are proposed; a grid has five levels of each continuous range, and all values of any other."""
-    scheduler: Literal["asha", "thaw", "none"] = "asha"
-    """What is not among the best at a rung is stopped (asha), or paused and perhaps thawed later (thaw)."""
+    scheduler: SchedulerName = "asha"
+    """What is not among the best at a rung is stopped (asha; hyperband, with several first rungs), or paused and
+    perhaps thawed later (thaw); median stops what is behind the median of its peers at any evaluation."""
     grace_period: PositiveInt = 2
     """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by predicted cost."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from autoft.pruning import CurveTable, Diverged, Nothing, PruneConfig, Rule, any_of, build_rules
+from autoft.pruning import CurveTable, Diverged, PruneConfig, Rule, any_of, build_rules
 from autoft.recipe import Recipe
 from autoft.record import Action, Decision, Objective, Proposal, TrialRecord, TrialState
-from autoft.tuner.halving import Halving, opening_stages, planned_evaluations
+from autoft.tuner.halving import opening_stages, planned_evaluations
 from autoft.tuner.sampler import Sampler
+from autoft.tuner.schedulers import SchedulerName, scheduler_rule
 from autoft.tuner.thaw import Cost, FreezeThaw, Thaw, one_per_evaluation
 
 CRASHES_IN_A_ROW = 3
@@ -17,7 +18,7 @@ CRASHES_IN_A_ROW = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Baselines, the portfolio, then the sampler; pruning rules, then halving that stops (asha) or pauses (thaw).
+    """Baselines, the portfolio, then the sampler; pruning rules, then a scheduler that stops trials or pauses them.
 
     It holds no state but memos: the same records give the same answers, so a resumed search goes on as an uninterrupted
     one.
@@ -31,7 +32,7 @@ class Policy:
     """Name and recipe of what is tried next, in this order: good elsewhere, and judged as any other."""
     num_samples: int
     """Recipes to try, baselines included."""
-    scheduler: Literal["thaw", "asha", "none"] = "asha"
+    scheduler: SchedulerName = "asha"
     grace_period: int = 2
     """Evaluations (thaw: units of cost) before a trial is compared with others."""
     reduction_factor: int = 3
@@ -92,7 +93,7 @@ class Policy:
         """
         peers = self._table.peers(((other.number, other.curve) for other in records), without=record.number)
         reference = self._is_reference(record, done=done)
-        decision = self._rule(record, reference=reference)(record.curve, peers, self.objective)
+        decision = self._rule(record, records, reference=reference)(record.curve, peers, self.objective)
         if decision.action == Action.CONTINUE and self.pauses and not reference:
             return self._halving.judge(record, records, last=self._last(records))
         return decision
@@ -113,15 +114,22 @@ class Policy:
         done = done or (planned is not None and len(record.curve) >= planned)
         return done or bool(record.baseline) or record.curve[-1].stage in opening_stages(_stages(record))
 
-    def _rule(self, record: TrialRecord, *, reference: bool) -> Rule:
+    def _rule(self, record: TrialRecord, records: Sequence[TrialRecord], *, reference: bool) -> Rule:
         if reference:
             return Diverged(non_finite=self.prune.diverged)
         stages = _stages(record)
-        opening = opening_stages(stages)
-        asha = self.scheduler == "asha"
-        halving = Halving(self.grace_period, self.reduction_factor, opening) if asha else Nothing()
+        scheduler = scheduler_rule(
+            self.scheduler,
+            record,
+            lambda those: self._table.peers(
+                ((other.number, other.curve) for other in records if those(other)), without=record.number
+            ),
+            grace_period=self.grace_period,
+            reduction_factor=self.reduction_factor,
+            min_peers=self.prune.min_peers,
+        )
         last_stage = record.curve[-1].stage == stages[-1]["name"]
-        return any_of(build_rules(self.prune, grace_period=self.grace_period, last_stage=last_stage), halving)
+        return any_of(build_rules(self.prune, grace_period=self.grace_period, last_stage=last_stage), scheduler)
 
     def _last(self, records: Sequence[TrialRecord]) -> bool:
         """Whether no more recipes will be started."""
