@@ -38,6 +38,8 @@ class Proposal:
     """Distribution per dimension, as JSON by `optuna.distributions.distribution_to_json`."""
     predicted: Mapping[str, float] = field(default_factory=dict)
     """Predicted seconds per epoch of each stage, by name; empty where nothing was predicted."""
+    units: Mapping[str, float] = field(default_factory=dict)
+    """Cost per epoch of each stage, in epochs of a full fine-tune; empty where nothing was counted."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""

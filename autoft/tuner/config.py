@@ -38,11 +38,11 @@ class SearchSection(Config):
     """From process start to the written recipe."""
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"] = "tpe"
     """How recipes are proposed; a grid has five levels of each continuous range, and all values of any other."""
-    scheduler: SchedulerName = "asha"
+    scheduler: SchedulerName = "thaw"
     """What is not among the best at a rung is stopped (asha; hyperband, with several first rungs), or paused and
     perhaps thawed later (thaw); median stops what is behind the median of its peers at any evaluation."""
     grace_period: PositiveInt = 2
-    """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by predicted cost."""
+    """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by counted cost."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Of the trials that come to a rung one in so many goes on."""
     seed: NonNegativeInt = 0

@@ -11,7 +11,7 @@ from autoft.record import Action, Decision, Objective, Proposal, TrialRecord, Tr
 from autoft.tuner.halving import opening_stages, planned_evaluations
 from autoft.tuner.sampler import Sampler
 from autoft.tuner.schedulers import SchedulerName, scheduler_rule
-from autoft.tuner.thaw import Cost, FreezeThaw, Thaw, one_per_evaluation
+from autoft.tuner.thaw import Cost, FreezeThaw, Thaw, counted_cost
 
 CRASHES_IN_A_ROW = 3
 
@@ -32,13 +32,13 @@ class Policy:
     """Name and recipe of what is tried next, in this order: good elsewhere, and judged as any other."""
     num_samples: int
     """Recipes to try, baselines included."""
-    scheduler: SchedulerName = "asha"
+    scheduler: SchedulerName = "thaw"
     grace_period: int = 2
     """Evaluations (thaw: units of cost) before a trial is compared with others."""
     reduction_factor: int = 3
     prune: PruneConfig = field(default_factory=PruneConfig)
-    cost: Cost = one_per_evaluation
-    """Predicted cost of an evaluation, for thaw."""
+    cost: Cost = counted_cost
+    """Cost of an evaluation, for thaw."""
     _table: CurveTable = field(init=False, repr=False, compare=False)
     _halving: FreezeThaw = field(init=False, repr=False, compare=False)
 

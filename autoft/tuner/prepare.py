@@ -21,7 +21,6 @@ from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import SearchSpace, build_space
-from autoft.study import Ledger
 from autoft.training import MICRO_BATCH, evaluate
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
@@ -29,12 +28,11 @@ from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
 from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import PredictingSampler, build_sampler
-from autoft.tuner.thaw import one_per_evaluation, predicted_cost
+from autoft.tuner.units import UnitCounter
 from autoft.tuner.worker import WorkerContext
 
 _LAST_STEPS_S = 4.0
 """For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
-_UNIT = "unit_s"
 
 Predict: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, float]]
 """Seconds per epoch of each stage of a recipe, given as plain data; empty where nothing is known."""
@@ -110,7 +108,6 @@ def build_policy(
     objective: Objective,
     *,
     predict: Predict = lambda _recipe: {},
-    unit_s: float | None = None,
 ) -> Policy:
     """The policy of a search, from its names.
 
@@ -120,7 +117,6 @@ def build_policy(
         space: where recipes are drawn from.
         objective: what decides.
         predict: seconds per epoch of each stage of a recipe.
-        unit_s: seconds of one epoch of a full fine-tune, for thaw; None counts every evaluation as one.
     """
     sampler = build_sampler(
         config.search.sampler,
@@ -132,28 +128,14 @@ def build_policy(
     )
     return Policy(
         objective=objective,
-        sampler=PredictingSampler(sampler, predict),
+        sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
         baselines=baselines(ground.recipe, ground.loaded.card),
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,
         grace_period=config.search.grace_period,
         reduction_factor=config.search.reduction_factor,
         prune=config.prune,
-        cost=predicted_cost(unit_s) if unit_s else one_per_evaluation,
     )
-
-
-def unit_seconds(ground: Ground, ledger: Ledger, predict: Predict) -> float | None:
-    """Predicted seconds of one epoch of a full fine-tune: what the study keeps, else what is predicted now, and kept.
-
-    None where nothing is predicted, and in a study whose trials began without.
-    """
-    if _UNIT not in ledger.meta():
-        _, full = baselines(ground.recipe, ground.loaded.card)[-1]
-        per_epoch = {} if ledger.trials() else predict(full.full())
-        ledger.set_meta(_UNIT, per_epoch.get(full.stages[-1].name))
-    unit: float | None = ledger.meta()[_UNIT]
-    return unit
 
 
 def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpace:

@@ -49,21 +49,25 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class PredictingSampler:
-    """A sampler whose proposals say what they will cost."""
+    """A sampler whose proposals say what they will cost, per epoch of each stage of a recipe given as plain data."""
 
     sampler: Sampler
     predict: Callable[[Mapping[str, Any]], Mapping[str, float]]
-    """Seconds per epoch of each stage of a recipe, given as plain data."""
+    """Seconds."""
+    count: Callable[[Mapping[str, Any]], Mapping[str, float]]
+    """Units, which decisions rest on."""
 
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
         """The recipe for trial ``number``; None when every recipe of the space was tried."""
         proposal = self.sampler.propose(records, number)
-        return proposal and replace(proposal, predicted=self.predict(proposal.recipe))
+        return proposal and self._priced(proposal)
 
     def locate(self, recipe: Recipe, origin: str) -> Proposal:
         """A proposal of a given recipe, with its coordinates if it lies in the space."""
-        proposal = self.sampler.locate(recipe, origin)
-        return replace(proposal, predicted=self.predict(proposal.recipe))
+        return self._priced(self.sampler.locate(recipe, origin))
+
+    def _priced(self, proposal: Proposal) -> Proposal:
+        return replace(proposal, predicted=self.predict(proposal.recipe), units=self.count(proposal.recipe))
 
 
 @dataclass(frozen=True, kw_only=True)

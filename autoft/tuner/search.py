@@ -30,7 +30,6 @@ from autoft.tuner.prepare import (
     measurements_of,
     search_space,
     split_of,
-    unit_seconds,
     with_memory_format,
     worker_context,
 )
@@ -235,10 +234,9 @@ def _open(
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
-    unit_s = unit_seconds(ground, ledger, outlook.predict)
     conductor = Conductor(
         ledger=ledger,
-        policy=build_policy(config, ground, space, objective, predict=outlook.predict, unit_s=unit_s),
+        policy=build_policy(config, ground, space, objective, predict=outlook.predict),
         objective=objective,
         clock=_clock(config, ground, ledger.trials(), started_at),
         slots=layout.slots.count,

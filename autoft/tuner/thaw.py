@@ -14,35 +14,17 @@ from autoft.record import CONTINUE, Curve, Decision, Objective, Proposal, TrialR
 from autoft.tuner.halving import opening_stages
 
 Cost: TypeAlias = Callable[[Proposal, Curve], float]
-"""Predicted units that a trial spends on the last evaluation of a curve.
-
-One unit is one epoch of a full fine-tune. Costs come from what the study keeps, so that decisions do not depend on
-measured seconds.
-"""
+"""Units that a trial spends on the last evaluation of a curve; one unit is one epoch of a full fine-tune."""
 NOT_PROMOTED = "not_promoted"
 
 
-def one_per_evaluation(proposal: Proposal, curve: Curve) -> float:
-    """Every evaluation of every recipe costs the same."""
-    del proposal, curve
-    return 1.0
-
-
-def predicted_cost(unit_s: float) -> Cost:
-    """Units by the seconds per epoch that were predicted for each stage; one per evaluation where there is none.
-
-    Args:
-        unit_s: predicted seconds of one epoch of a full fine-tune.
-    """
-
-    def cost(proposal: Proposal, curve: Curve) -> float:
-        seconds = proposal.predicted.get(curve[-1].stage)
-        if seconds is None:
-            return one_per_evaluation(proposal, curve)
-        before = curve[-2].epoch if len(curve) > 1 and curve[-2].stage == curve[-1].stage else 0.0
-        return seconds * (curve[-1].epoch - before) / unit_s
-
-    return cost
+def counted_cost(proposal: Proposal, curve: Curve) -> float:
+    """Units as the proposal has them for each stage; one per evaluation where it has none."""
+    units = proposal.units.get(curve[-1].stage)
+    if units is None:
+        return 1.0
+    before = curve[-2].epoch if len(curve) > 1 and curve[-2].stage == curve[-1].stage else 0.0
+    return units * (curve[-1].epoch - before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +62,7 @@ class FreezeThaw:
     grace_period: float = 2
     """Units until the first rung."""
     reduction_factor: int = 3
-    cost: Cost = one_per_evaluation
+    cost: Cost = counted_cost
     _known: dict[int, tuple[Curve, tuple[Arrival, ...]]] = field(default_factory=dict, repr=False, compare=False)
 
     def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, last: bool = False) -> Decision:

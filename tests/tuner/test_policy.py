@@ -61,6 +61,7 @@ def policy_of(seed=0, *, sampler="tpe", raw=SPACE, **changes):
         ),
         "baselines": baselines(BASE, CARD),
         "num_samples": 12,
+        "scheduler": "asha",
     }
     return Policy(**(made | changes))
 

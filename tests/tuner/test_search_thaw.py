@@ -17,7 +17,6 @@ from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.simulator import simulate
-from autoft.tuner.thaw import predicted_cost
 
 pytestmark = pytest.mark.slow
 SETTINGS = {
@@ -133,7 +132,6 @@ def test_the_simulator_fed_with_its_curves_takes_the_same_decisions_uninterrupte
         scheduler="thaw",
         grace_period=1,
         prune=RunFolder(finished.path).read_config().prune,
-        cost=predicted_cost(finished.ledger.meta()["unit_s"]),
     )
     simulated = simulate(policy, recorded.curve)
     assert told(simulated.records) == told(finished.records)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoft.record import CONTINUE, Action, Evaluation, Objective, Proposal, TrialRecord, TrialState
-from autoft.tuner.thaw import FreezeThaw, predicted_cost
+from autoft.tuner.thaw import FreezeThaw, counted_cost
 
 SCORE, LOSS = Objective("accuracy", "max"), Objective("mae", "min")
 FULL = {"stages": [{"name": "tune", "unfreeze": 2, "epochs": 30}]}
@@ -81,14 +81,13 @@ class TestJudge:
         pauses = [n for n in range(1, 30) if cheap.judge(trial(9, [0.1] * n), at_rung(0.5, length=30)) != CONTINUE]
         assert pauses == [8, 24]
 
-    def test_a_predicted_cost_counts_epochs_of_each_stage_in_units_of_a_full_fine_tune(self):
-        proposal = Proposal(HEAD_FIRST, "tpe", predicted={"head": 1.0, "tune": 3.0})
+    def test_the_proposal_says_what_an_epoch_of_each_stage_costs(self):
+        proposal = Proposal(HEAD_FIRST, "tpe", units={"head": 0.1, "tune": 0.5})
         reached = [("head", 1.0), ("head", 2.0), ("tune", 0.5), ("tune", 1.0), ("tune", 3.0)]
         curve = tuple(Evaluation(n, s, e, n, 0.5, 0.5, 0.5) for n, (s, e) in enumerate(reached, start=1))
-        cost = predicted_cost(6.0)
-        costs = [cost(proposal, curve[:place]) for place in range(1, 6)]
-        assert costs == pytest.approx([1 / 6, 1 / 6, 0.25, 0.25, 1.0])
-        assert cost(Proposal(HEAD_FIRST, "tpe"), curve) == 1.0
+        costs = [counted_cost(proposal, curve[:place]) for place in range(1, 6)]
+        assert costs == pytest.approx([0.1, 0.1, 0.25, 0.25, 1.0])
+        assert counted_cost(Proposal(HEAD_FIRST, "tpe"), curve) == 1.0
 
     def test_a_dear_evaluation_passes_several_rungs_and_is_judged_at_the_highest(self):
         dear = halving(cost=lambda _recipe, _index: 7.0)
