@@ -17,7 +17,8 @@ HEAD = {"name": "head", "epochs": 2}
 
 def counted(*stages):
     torch.manual_seed(0)
-    base = Recipe.parse({"model": {"name": "own"}, "data": {"test_fraction": 0.0}, "stages": list(stages)}, where="test")
+    plain = {"model": {"name": "own"}, "data": {"test_fraction": 0.0}, "stages": list(stages)}
+    base = Recipe.parse(plain, where="test")
     ground = lay_ground(base, tiny_data(), module=TinyNet(), notify=lambda _text: None)
     recipe = complete(ground.recipe, ground.loaded.card)
     return UnitCounter(ground.loaded, ground.data)(recipe.full()), ground.loaded.card
