@@ -77,21 +77,26 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def scores(summary: Mapping[str, Any]) -> Table:
-    """Validation and test metric of the winner and of the baselines."""
+    """Validation and test metric of the winner and of the baselines, and what they keep of the pretrained model."""
     metric = summary["metric"]
     table = Table(title=None, box=None, pad_edge=False)
     table.add_column("")
     table.add_column(f"{metric} (validation)", justify="right")
     table.add_column(f"{metric} (test)", justify="right")
-    table.add_row(
-        f"winner: trial {summary['winner']}",
-        number(summary["best_value"]),
-        _test(summary["test"], metric),
-        style="bold",
-    )
+    kept = summary.get("forgetting", {})
+    if kept:
+        table.add_column("retention", justify="right")
+    winner = (number(summary["best_value"]), _test(summary["test"], metric))
+    table.add_row(f"winner: trial {summary['winner']}", *winner, *_retention(kept, summary["winner"]), style="bold")
     for name, baseline in summary["baselines"].items():
-        table.add_row(f"baseline: {name}", number(baseline["value"]), _test(baseline["test"], metric))
+        cells = (number(baseline["value"]), _test(baseline["test"], metric))
+        table.add_row(f"baseline: {name}", *cells, *_retention(kept, baseline["trial"]))
     return table
+
+
+def _retention(kept: Mapping[str, Any], trial: int) -> tuple[str, ...]:
+    """The cell of a trial, where anything was measured."""
+    return (number(kept.get(str(trial), {}).get("retention")),) if kept else ()
 
 
 def _test(metrics: Mapping[str, Any] | None, metric: str) -> str:

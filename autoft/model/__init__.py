@@ -24,6 +24,7 @@ from autoft.model.linear_head import LinearHead, linear_head
 from autoft.model.load import LoadedModel, load_model
 from autoft.model.manner import Manner, halved
 from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
+from autoft.model.original import OriginalHead, original_head
 
 __all__ = [
     "FAMILY_DEFAULTS",
@@ -38,6 +39,7 @@ __all__ = [
     "LoadedModel",
     "Manner",
     "ModelInput",
+    "OriginalHead",
     "apply_plan",
     "build_card",
     "call",
@@ -55,6 +57,7 @@ __all__ = [
     "micro_batches",
     "model_input",
     "named_tensors",
+    "original_head",
     "padded",
     "plan_stage",
     "precision",

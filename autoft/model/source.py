@@ -46,13 +46,28 @@ def timm_model(config: ModelConfig, *, num_outputs: int, seed: int, image_size: 
     found = _find(config, cfg)
     with drawn_from(seed, "weights"):
         model = build(config, image_size=image_size, num_outputs=num_outputs)
-        state = _download(config, cfg, image_size) if found.download else found.state
+        state = _read(found, config, cfg, model, image_size)
     if state is None:
         return model, found.origin
-    if found.package is not None:
-        state = found.package.renamed(state, model)
     loaded = load_state(model, state, head_names(model), where=found.where)
     return model, replace(found.origin, head_loaded=loaded)
+
+
+def timm_state(config: ModelConfig, model: nn.Module, *, image_size: int | None) -> Mapping[str, Tensor] | None:
+    """The tensors of a timm model's weights, head included, by the names in the file; None for random weights.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+    cfg = pretrained_cfg(config.name)
+    return _read(_find(config, cfg), config, cfg, model, image_size)
+
+
+def _read(
+    found: _Found, config: ModelConfig, cfg: Any, model: nn.Module, image_size: int | None
+) -> Mapping[str, Tensor] | None:
+    state = _download(config, cfg, image_size) if found.download else found.state
+    return state if state is None or found.package is None else found.package.renamed(state, model)
 
 
 def _find(config: ModelConfig, cfg: Any) -> _Found:

@@ -77,7 +77,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], head: Sequence[str
     Raises:
         WeightsError: other keys are missing, unexpected, or of another shape; says which.
     """
-    fitted = _adapted(model, dict(state))
+    fitted = adapted(model, dict(state))
     own = model.state_dict()
     of_head = {name for name in {*own, *fitted} if inside(name, head)}
     whole_head = all(name in fitted and name in own and fitted[name].shape == own[name].shape for name in of_head)
@@ -89,8 +89,8 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], head: Sequence[str
     return whole_head
 
 
-def _adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Through the filter that timm keeps beside the model's class, if there is one."""
+def adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the model's names: through the filter that timm keeps beside its class, if there is one."""
     if not type(model).__module__.startswith("timm."):
         return state
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)

@@ -2,8 +2,9 @@
 
 from autoft.model import MICRO_BATCH
 from autoft.training.checkpoint import best_weights
-from autoft.training.evaluate import evaluate
+from autoft.training.evaluate import evaluate, predict
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
+from autoft.training.forgetting import Forgetting, ForgettingMeter
 from autoft.training.forward import Forward
 from autoft.training.lengths import as_run
 from autoft.training.needs import needs_of
@@ -15,6 +16,8 @@ from autoft.training.weights import full_state, load_weights, save_model
 __all__ = [
     "MICRO_BATCH",
     "Fit",
+    "Forgetting",
+    "ForgettingMeter",
     "Forward",
     "StageKeys",
     "StageTree",
@@ -28,6 +31,7 @@ __all__ = [
     "go_on",
     "load_weights",
     "needs_of",
+    "predict",
     "run",
     "save_model",
     "thread_count",

@@ -27,7 +27,20 @@ def evaluate(
     device: str | torch.device | None = None,
     memory_format: MemoryFormat = "contiguous",
 ) -> dict[str, float]:
-    """All metrics of the data's task on the items ``indices``, in full precision.
+    """All metrics of the data's task on the items ``indices``; the arguments are those of `predict`."""
+    outputs = predict(loaded, data, indices, device=device, memory_format=memory_format)
+    return data.task.metrics(outputs, data.targets[indices])
+
+
+def predict(
+    loaded: LoadedModel,
+    data: DataHandle,
+    indices: Array,
+    *,
+    device: str | torch.device | None = None,
+    memory_format: MemoryFormat = "contiguous",
+) -> Tensor:
+    """The raw outputs (len(indices), num_outputs), float32 on the CPU, computed in full precision.
 
     The model is in eval mode afterwards. On the CPU each item's output is a function of the item alone.
 
@@ -43,5 +56,4 @@ def evaluate(
     where = next(loaded.module.parameters()).device if device is None else torch.device(device)
     make_ready(loaded.module, where, channels_last=manner.channels_last)
     forward = Forward(loaded, 0, manner)
-    outputs = outputs_of(Pixels(None, data, loaded.card, forward), forward, indices)
-    return data.task.metrics(outputs, data.targets[indices])
+    return outputs_of(Pixels(None, data, loaded.card, forward), forward, indices)

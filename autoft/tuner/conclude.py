@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from autoft.errors import SearchFailedError
 from autoft.files import replacing, translated, write_text
 from autoft.model import LoadedModel
-from autoft.recipe import MemoryFormat, Provenance, Recipe
+from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
+from autoft.tuner.closing import Allowance, Closing, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.prepare import Ground
@@ -27,7 +29,7 @@ def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: O
 
 
 def conclude(
-    folder: RunFolder, ground: Ground, conductor: Conductor, *, forecast: Forecast, score_test: bool
+    folder: RunFolder, ground: Ground, conductor: Conductor, *, forecast: Forecast, closing: Closing | None
 ) -> SearchResult:
     """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
 
@@ -36,7 +38,8 @@ def conclude(
         ground: model and data.
         conductor: with all records.
         forecast: what was planned; it names a trial's threads, which the recipe must name to be replayed bit by bit.
-        score_test: whether to score the test split now; not after an interruption, since the choice is not final.
+        closing: what is done beside; None neither scores the test split nor does more, as after an interruption, when
+            the choice is not final.
 
     Raises:
         SearchFailedError: no trial was evaluated.
@@ -47,12 +50,15 @@ def conclude(
     if winner is None:
         raise SearchFailedError(_nothing_found(folder, records))
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
-    test = _score(folder, ground, conductor, winner, threads) if score_test else {}
+    finalists = _finalists(folder, conductor, winner) if closing else {}
+    test = _score(ground, finalists, threads)
+    extra, remarks = _extras(ground, finalists, closing, threads) if closing else ({}, [])
     if trained := _trained(ground, folder, winner):
         save_model(trained.module, folder.best_model)
     recipe.save(folder.best_recipe)
-    notes = [*ground.notes, *conductor.notes]
-    summary = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes, forecast=forecast)
+    notes = [*ground.notes, *conductor.notes, *remarks]
+    told = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes, forecast=forecast)
+    summary = {**told, **extra}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 
@@ -74,24 +80,36 @@ def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, se
     return run.model_copy(update={"provenance": provenance})
 
 
-def _score(
-    folder: RunFolder, ground: Ground, conductor: Conductor, winner: TrialRecord, threads: int
-) -> Mapping[int, Mapping[str, float]]:
-    """Metrics on the test split of the winner and of the baselines, by trial number."""
-    if not len(ground.data.splits.test):
+def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> dict[int, Path]:
+    """Checkpoints of the winner, which comes first, and of the baselines, by trial number."""
+    baselines = [record for record in conductor.records if record.baseline and record.best(conductor.objective)]
+    numbers = dict.fromkeys([winner.number, *(record.number for record in baselines)])
+    return {number: folder.trial(number) / "checkpoint" for number in numbers}
+
+
+def _score(ground: Ground, finalists: Mapping[int, Path], threads: int) -> Mapping[int, Mapping[str, float]]:
+    """Metrics on the test split, by trial number; none of a trial without weights."""
+    items, memory_format = ground.data.splits.test, ground.recipe.optimisation.memory_format
+    if not len(items):
         return {}
-    objective = conductor.objective
-    scored = {record.number: record for record in conductor.records if record.baseline and record.best(objective)}
+    found = {}
     with thread_count(threads):
-        return {
-            number: evaluate(trained, ground.data, ground.data.splits.test, memory_format=_layout(record))
-            for number, record in {**scored, winner.number: winner}.items()
-            if (trained := _trained(ground, folder, record))
-        }
+        for number, checkpoint in finalists.items():
+            if weights := best_weights(checkpoint):
+                load_weights(ground.loaded, weights)
+                found[number] = evaluate(ground.loaded, ground.data, items, memory_format=memory_format)
+    return found
 
 
-def _layout(record: TrialRecord) -> MemoryFormat:
-    return Recipe.parse(record.proposal.recipe, where=f"trial {record.number}").optimisation.memory_format
+def _extras(
+    ground: Ground, finalists: Mapping[int, Path], closing: Closing, threads: int
+) -> tuple[dict[str, Any], list[str]]:
+    """More keys of the summary, and notes."""
+    if not closing.forgetting:
+        return {}, []
+    with thread_count(threads):
+        found, notes = forgetting_of(ground, finalists, Allowance.of(closing, ground))
+    return {"forgetting": found}, notes
 
 
 def _trained(ground: Ground, folder: RunFolder, record: TrialRecord) -> LoadedModel | None:

@@ -45,6 +45,8 @@ class SearchSection(Config):
     """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by counted cost."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Of the trials that come to a rung one in so many goes on."""
+    forgetting: Literal["on", "off"] = "on"
+    """Whether it is measured at the end how far the winner and the baselines have moved from the pretrained model."""
     seed: NonNegativeInt = 0
     storage: str | None = None
     """Optuna storage URL of the study; default: study.db in the run folder."""

@@ -1,15 +1,11 @@
 """From a configuration to everything a search needs, with every bad input found before anything is written."""
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from autoft.cache import Reuse
@@ -21,7 +17,6 @@ from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import SearchSpace, build_space
-from autoft.training import MICRO_BATCH, evaluate
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.inputs import Data, example_batch
@@ -30,9 +25,6 @@ from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import PredictingSampler, build_sampler
 from autoft.tuner.units import UnitCounter
 from autoft.tuner.worker import WorkerContext
-
-_LAST_STEPS_S = 4.0
-"""For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
 
 Predict: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, float]]
 """Seconds per epoch of each stage of a recipe, given as plain data; empty where nothing is known."""
@@ -172,24 +164,6 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
         stages=stages.resolve() if stages else None,
         companions=tuple(companions),
     )
-
-
-def closing_seconds(ground: Ground, models: int) -> float:
-    """Seconds to keep for the end of a search: scoring ``models`` models on the test split, by measurement.
-
-    It is measured while Ray starts, so it rather comes out too long.
-    """
-    if not len(ground.data.splits.test):
-        return _LAST_STEPS_S
-    few = ground.data.splits.val[:MICRO_BATCH]
-    passes = math.ceil(len(ground.data.splits.test) / MICRO_BATCH)
-    return _LAST_STEPS_S + models * passes * min(_seconds_of_a_pass(ground, few) for _ in range(3))
-
-
-def _seconds_of_a_pass(ground: Ground, items: NDArray[np.int64]) -> float:
-    began = time.perf_counter()
-    evaluate(ground.loaded, ground.data, items)
-    return time.perf_counter() - began
 
 
 def with_memory_format(ground: Ground, memory_format: MemoryFormat) -> Ground:

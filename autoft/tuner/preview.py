@@ -7,20 +7,19 @@ from typing import Any
 from autoft.errors import ConfigError
 from autoft.record import ModelCard, Objective
 from autoft.tuner.baselines import baselines
+from autoft.tuner.closing import closing_seconds
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.forecast import Outlook, deepened, look_ahead
 from autoft.tuner.layout import choose_layout, room_for
 from autoft.tuner.prepare import (
     Ground,
     check_before_spending,
-    closing_seconds,
     lay_ground,
     measurements_of,
     search_space,
     with_memory_format,
 )
 
-_SCORED_AT_THE_END = 4
 START_S = 20.0
 """From the command to the first training step: imports, Ray, workers."""
 
@@ -92,7 +91,7 @@ def _previewed(config: SearchConfig, ground: Ground, objective: Objective, outlo
     costs = {name: found[0] for name, found in known.items() if found}
     depths = {depth: outlook.totals(deepened(ground, depth)) for depth in range(card.depth + 1)}
     forecast = outlook.forecast
-    around_s = START_S + closing_seconds(ground, _SCORED_AT_THE_END) + forecast.building_s
+    around_s = START_S + closing_seconds(config, ground) + forecast.building_s
     affords = wall_s = None
     if forecast.trials_s is not None:
         wall_s = around_s + forecast.trials_s / forecast.layout.slots.count

@@ -13,6 +13,7 @@ from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.recipe import Recipe, parse_assignment
 from autoft.record import TrialRecord
 from autoft.study import Ledger
+from autoft.tuner.closing import Closing, closing_seconds
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, write_tables
 from autoft.tuner.conductor import Clock, Conductor
@@ -25,7 +26,6 @@ from autoft.tuner.prepare import (
     Ground,
     build_policy,
     check_before_spending,
-    closing_seconds,
     lay_ground,
     measurements_of,
     search_space,
@@ -38,7 +38,6 @@ from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.result import SearchResult, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
 
-_SCORED_AT_THE_END = 4
 _SECONDS_BETWEEN_TABLES = 2.0
 
 
@@ -179,6 +178,7 @@ class _OpenSearch:
     outlook: Outlook
     shares_stages: bool
     companions: tuple[Recipe, ...]
+    closing: Closing
 
     def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
@@ -198,11 +198,11 @@ class _OpenSearch:
         try:
             run_on_ray(conductor, context, slots, folder.scratch)
             conductor.settle()
-            return conclude(folder, self.ground, conductor, forecast=forecast, score_test=True)
+            return conclude(folder, self.ground, conductor, forecast=forecast, closing=self.closing)
         except KeyboardInterrupt:
             conductor.suspend()
             with suppress(SearchFailedError):
-                conclude(folder, self.ground, conductor, forecast=forecast, score_test=False)
+                conclude(folder, self.ground, conductor, forecast=forecast, closing=None)
             raise SearchInterruptedError(
                 f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
             ) from None
@@ -247,7 +247,7 @@ def _open(
     observer.started(_plan(config, ground, folder, conductor, outlook))
     shares = config.reuse.stages == "on"
     companions = likely_head_stages(conductor.policy, space, config.search.sampler) if shares else ()
-    return _OpenSearch(ground, conductor, outlook, shares, companions)
+    return _OpenSearch(ground, conductor, outlook, shares, companions, Closing.of(config, started_at))
 
 
 def _layout(config: SearchConfig, ground: Ground, room: Room, measured: Measurements, ledger: Ledger) -> Layout:
@@ -271,8 +271,7 @@ def _clock(config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], 
     budget = config.search.time_budget_s
     if budget is None:
         return Clock(started_at, offset_s=spent)
-    reserve = min(closing_seconds(ground, _SCORED_AT_THE_END), budget / 4)
-    return Clock(started_at, deadline=started_at + budget - reserve, offset_s=spent)
+    return Clock(started_at, deadline=started_at + budget - closing_seconds(config, ground), offset_s=spent)
 
 
 def _plan(

@@ -69,6 +69,7 @@ def test_best_prints_the_recipe_and_why_it_won_and_a_pipe_gets_valid_yaml(autoft
     assert any(f"winner: trial {summary['winner']}" in line for line in reasons)
     for name in summary["baselines"]:
         assert any(f"baseline: {name}" in line for line in reasons)
+    assert any("retention" in line for line in reasons)
 
 
 def test_best_as_json_has_recipe_and_summary(autoft, run):

@@ -53,6 +53,13 @@ def test_the_baselines_come_first_and_are_in_the_summary(finished):
     assert all(0 <= baseline["test"]["accuracy"] <= 1 for baseline in summary["baselines"].values())
 
 
+def test_what_winner_and_baselines_have_forgotten_is_in_the_summary(finished):
+    told = finished.summary["forgetting"]
+    assert set(told) == {"0", "1", "2", str(finished.summary["winner"])}
+    assert told["0"]["retention"] == 1.0
+    assert all(0.0 <= each["retention"] <= 1.0 for each in told.values())
+
+
 def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
     written = json.loads((finished.path / "summary.json").read_text())
     keys = {
@@ -203,8 +210,10 @@ def test_a_network_that_crashes_ends_the_search_with_its_cause_and_leaves_the_tr
 
 
 def test_without_a_test_split_every_output_says_so(tmp_path):
-    result = search(tmp_path, data=tiny_data(), num_samples=1, overrides={"data.test_fraction": 0.0})
+    without = {"data.test_fraction": 0.0, "search.forgetting": "off"}
+    result = search(tmp_path, data=tiny_data(), num_samples=1, overrides=without)
     assert result.summary["test"] is None
+    assert "forgetting" not in result.summary
     assert any("chosen on the same" in note for note in result.summary["notes"])
 
 

@@ -1,0 +1,126 @@
+"""What is good to have at the end of a search, when there is a winner: done as far as the time budget goes."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoft.errors import ModelError, WeightsError
+from autoft.model import MICRO_BATCH, original_head
+from autoft.training import ForgettingMeter, best_weights, evaluate
+from autoft.training.forgetting import MOST_ITEMS
+from autoft.tuner.config import SearchConfig
+from autoft.tuner.prepare import Ground
+
+_SCORED = 4
+"""Models that are scored on the test split: the winner and three baselines."""
+_LAST_STEPS_S = 4.0
+"""For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
+_WRITING_S = 1.0
+_SHARE = 0.1
+"""Of the time budget that is kept free at most for what is good to have; more of it is used where it is left over."""
+OUT_OF_TIME = "the time budget ended first; give a larger --time-budget"
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is wanted at the end, and until when."""
+
+    forgetting: bool = True
+    until: float | None = None
+    """Seconds since the epoch at which the result is to be written; None: there is no hurry."""
+    now: Callable[[], float] = time.time
+
+    @classmethod
+    def of(cls, config: SearchConfig, started_at: float) -> "Closing":
+        """As the configuration has it."""
+        budget = config.search.time_budget_s
+        until = None if budget is None else started_at + budget - _WRITING_S
+        return cls(forgetting=config.search.forgetting == "on", until=until)
+
+
+def closing_seconds(config: SearchConfig, ground: Ground) -> float:
+    """Seconds to keep for the end of a search, by measurement: scoring the test split, and what is good to have.
+
+    It is measured while Ray starts, so it rather comes out too long. Of a time budget at most a quarter is kept.
+    """
+    splits, budget = ground.data.splits, config.search.time_budget_s or math.inf
+    pass_s = _seconds_of_a_pass(ground)
+    needed = _LAST_STEPS_S + _SCORED * _batches(len(splits.test)) * pass_s
+    wanted = [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
+    return min(needed + min(_batches(*wanted) * pass_s, _SHARE * budget), budget / 4)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Passes over items that there is time for.
+
+    Args:
+        closing: until when.
+        pass_s: measured seconds of one micro-batch.
+    """
+
+    closing: Closing
+    pass_s: float
+
+    @classmethod
+    def of(cls, closing: Closing, ground: Ground) -> "Allowance":
+        """Measured now, where there is a budget at all."""
+        return cls(closing, 0.0 if closing.until is None else _seconds_of_a_pass(ground))
+
+    def affords(self, *passes: int) -> bool:
+        """Whether there is time to run the model on so many items, for each of the passes."""
+        if self.closing.until is None:
+            return True
+        return self.closing.now() + _batches(*passes) * self.pass_s <= self.closing.until
+
+
+def forgetting_of(
+    ground: Ground, finalists: Mapping[int, Path], allowance: Allowance
+) -> tuple[dict[str, Any], list[str]]:
+    """What the finalists have kept of the pretrained model, as plain data by trial, and sentences on what is missing.
+
+    Args:
+        ground: model and data; the model's weights are changed.
+        finalists: checkpoints by trial, the most important first.
+        allowance: the time there is.
+    """
+    notes: list[str] = []
+    found: dict[str, Any] = {}
+    try:
+        head = original_head(ground.loaded)
+    except WeightsError as error:
+        head = None
+        notes.append(f"forgetting: measured by features alone, the original classifier is gone: {error}")
+    memory_format = ground.recipe.optimisation.memory_format
+    items = min(MOST_ITEMS, len(ground.data.splits.val))
+    try:
+        meter = ForgettingMeter(ground.loaded, ground.data, head=head, memory_format=memory_format)
+        for number, checkpoint in finalists.items():
+            if (weights := best_weights(checkpoint)) is None:
+                continue
+            if not allowance.affords(*([items] if found else [items, items])):
+                notes.append(f"forgetting: not measured for trial {number}: {OUT_OF_TIME}")
+                continue
+            found[str(number)] = meter.measure(weights).plain()
+    except ModelError as error:
+        notes.append(str(error))
+    return found, notes
+
+
+def _batches(*passes: int) -> int:
+    return sum(math.ceil(items / MICRO_BATCH) for items in passes)
+
+
+def _seconds_of_a_pass(ground: Ground) -> float:
+    """Of one micro-batch; the model's weights do not matter."""
+    few, memory_format = ground.data.splits.val[:MICRO_BATCH], ground.recipe.optimisation.memory_format
+
+    def once() -> float:
+        began = time.perf_counter()
+        evaluate(ground.loaded, ground.data, few, memory_format=memory_format)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(3))
