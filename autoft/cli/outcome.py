@@ -54,6 +54,8 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     for sentence in summary.get("notes", ()):
         yield Text(sentence, style="yellow")
     yield Text(_counts("trials", summary["trials"]))
+    if why := summary.get("stopped_because"):
+        yield Text(f"ended   {why}")
     if summary["reasons"]:
         yield Text(_counts("reasons", summary["reasons"]))
     yield Text(

@@ -58,7 +58,8 @@ def conclude(
     recipe.save(folder.best_recipe)
     notes = [*ground.notes, *conductor.notes, *remarks]
     told = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes, forecast=forecast)
-    summary = {**told, **extra}
+    why = conductor.stopped_because if closing else "interrupted"
+    summary = {**told, **extra, "stopped_because": why}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 

@@ -19,6 +19,7 @@ from autoft.tuner.policy import Policy
 from autoft.tuner.worker import Report
 
 BUDGET = "budget"
+_TIME_IS_UP = "the time budget of the search was used up"
 
 
 class Turn(Enum):
@@ -71,6 +72,10 @@ class Conductor:
     clock: Clock
     slots: int
     observer: Observer
+    max_gpu_s: float | None = None
+    """Seconds of training on GPUs that all trials may take."""
+    gpus: float = 0.0
+    """Of each trial."""
     on_trial_end: Callable[["Conductor"], None] = lambda _conductor: None
     best_value: float | None = None
     """The best value of any evaluation so far."""
@@ -81,12 +86,14 @@ class Conductor:
     _all_drawn: bool = False
     """Whether the policy has no recipe any more."""
     _failure: str | None = None
+    _gpu_s: float = 0.0
 
     def open(self) -> None:
         """Read the ledger; interrupted trials are the first to go on, paused ones wait for a thaw."""
         self._waiting = [record.number for record in self.records if not (record.state.finished or record.paused)]
         for record in self.records:
             self._take_best(record.best(self.objective))
+            self._gpu_s += self.gpus * record.compute_s
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -98,12 +105,29 @@ class Conductor:
         """How many trials there are to run, at most; not counted are paused ones."""
         return len(self._waiting) + max(0, self.policy.num_samples - len(self.records))
 
+    @property
+    def used_up(self) -> str | None:
+        """Which budget for trials is used up, in words; None while there is some left."""
+        if self.clock.left_s <= 0:
+            return _TIME_IS_UP
+        if self.max_gpu_s is not None and self._gpu_s >= self.max_gpu_s:
+            return f"the {self.max_gpu_s / 3600:g} GPU hours of the search were used up"
+        return None
+
+    @property
+    def stopped_because(self) -> str:
+        """Why the search, now that it is over, did not go on."""
+        records = self.records
+        enough = self.policy.enough(records)
+        cut = any(record.reason == BUDGET for record in records) or not (enough or self._all_drawn)
+        return (self.used_up if cut else None) or enough or "no recipe of the search space is left untried"
+
     @unbroken()
     def next_trial(self) -> Assignment | Turn:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
         if len(self._live) >= self.slots:
             return Turn.WAIT
-        if self._failure or self.clock.left_s <= 0:
+        if self._failure or self.used_up:
             return Turn.FINISHED
         number = self._go_on_with()
         if number is None:
@@ -155,7 +179,7 @@ class Conductor:
                 self._end(number, TrialState.PRUNED, decision)
             case Decision(action=Action.PAUSE):
                 self._pause(number, decision)
-            case _ if report.out_of_time or (not report.done and self.clock.left_s <= 0):
+            case _ if report.out_of_time or (not report.done and self.used_up):
                 self._end_for_budget(number)
             case _ if report.done:
                 self._end(number, TrialState.COMPLETE, Decision())
@@ -169,7 +193,7 @@ class Conductor:
             self.ledger.suspend(number)
             self._live.discard(number)
         else:
-            self._end(number, TrialState.PRUNED, stop(BUDGET, "the time budget of the search was used up"))
+            self._end(number, TrialState.PRUNED, stop(BUDGET, self.used_up or _TIME_IS_UP))
 
     @unbroken()
     def lost(self, number: int, cause: str) -> None:
@@ -209,6 +233,7 @@ class Conductor:
     def _record(self, number: int, evaluation: Evaluation) -> None:
         evaluation = replace(evaluation, wall_s=round(self.clock.wall_s, 3))
         self.ledger.report(number, evaluation)
+        self._gpu_s += self.gpus * evaluation.compute_s
         self._take_best(best_evaluation([evaluation], self.objective))
         self.observer.evaluated(self.ledger.trial(number), evaluation, self.best_value)
 

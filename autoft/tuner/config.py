@@ -36,6 +36,11 @@ class SearchSection(Config):
     """Recipes to try, baselines included."""
     time_budget_s: PositiveFloat | None = None
     """From process start to the written recipe."""
+    max_gpu_hours: PositiveFloat | None = None
+    """Of training, summed over all trials and starts of the search, a share of a GPU counting as such."""
+    min_gain: PositiveFloat | None = None
+    """No more recipes are drawn when all that are left are expected to better the best value by less, in the metric's
+    unit: 0.001 is a tenth of a point of accuracy. Default: all are tried."""
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"] = "tpe"
     """How recipes are proposed; a grid has five levels of each continuous range, and all values of any other."""
     scheduler: SchedulerName = "thaw"

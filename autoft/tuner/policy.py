@@ -11,6 +11,7 @@ from autoft.record import Action, Decision, Objective, Proposal, TrialRecord, Tr
 from autoft.tuner.halving import opening_stages, planned_evaluations
 from autoft.tuner.sampler import Sampler
 from autoft.tuner.schedulers import SchedulerName, scheduler_rule
+from autoft.tuner.stopping import not_worth_it
 from autoft.tuner.thaw import Cost, FreezeThaw, Thaw, counted_cost
 
 CRASHES_IN_A_ROW = 3
@@ -37,6 +38,8 @@ class Policy:
     """Evaluations (thaw: units of cost) before a trial is compared with others."""
     reduction_factor: int = 3
     prune: PruneConfig = field(default_factory=PruneConfig)
+    min_gain: float | None = None
+    """The search is enough when the recipes to come are expected to better the best value by less; None: never."""
     cost: Cost = counted_cost
     """Cost of an evaluation, for thaw."""
     _table: CurveTable = field(init=False, repr=False, compare=False)
@@ -67,7 +70,7 @@ class Policy:
         return self._halving.thaw(records, last=last or self._last(records)) if self.pauses else None
 
     def next(self, records: Sequence[TrialRecord]) -> Proposal | None:
-        """The next recipe to try; None when a thaw is next, ``num_samples`` were started or the space is exhausted.
+        """The next recipe to try; None when a thaw is next, the search is `enough` or the space is exhausted.
 
         Trials that were interrupted are for the runner to go on with; they count as started.
         """
@@ -81,7 +84,14 @@ class Policy:
         for name, recipe in self.portfolio:
             if f"portfolio:{name}" not in started:
                 return self.sampler.locate(recipe, f"portfolio:{name}")
-        return self.sampler.propose(records, len(records))
+        return None if self.enough(records) else self.sampler.propose(records, len(records))
+
+    def enough(self, records: Sequence[TrialRecord]) -> str | None:
+        """Why no more recipes are drawn, in words; None while there are some to try."""
+        if len(records) >= self.num_samples:
+            return f"all {self.num_samples} recipes were tried"
+        more = self.num_samples - len(records)
+        return not_worth_it(records, self.objective, more=more, min_gain=self.min_gain)
 
     def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, done: bool = False) -> Decision:
         """What becomes of a trial after the last evaluation of its curve: it goes on, it pauses, or it stops.

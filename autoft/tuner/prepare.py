@@ -127,6 +127,7 @@ def build_policy(
         grace_period=config.search.grace_period,
         reduction_factor=config.search.reduction_factor,
         prune=config.prune,
+        min_gain=config.search.min_gain,
     )
 
 

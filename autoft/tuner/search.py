@@ -241,6 +241,8 @@ def _open(
         clock=_clock(config, ground, ledger.trials(), started_at),
         slots=layout.slots.count,
         observer=observer,
+        max_gpu_s=_gpu_seconds(config, layout),
+        gpus=layout.slots.gpus,
         on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder))),
     )
     conductor.open()
@@ -272,6 +274,13 @@ def _clock(config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], 
     if budget is None:
         return Clock(started_at, offset_s=spent)
     return Clock(started_at, deadline=started_at + budget - closing_seconds(config, ground), offset_s=spent)
+
+
+def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
+    hours = config.search.max_gpu_hours
+    if hours is not None and not layout.slots.gpus:
+        raise ConfigError(f"search.max_gpu_hours: is {hours:g}, but this search uses no GPU; give search.time_budget_s")
+    return None if hours is None else 3600 * hours
 
 
 def _plan(

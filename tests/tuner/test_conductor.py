@@ -30,6 +30,9 @@ class ScriptedPolicy:
     def next(self, records):
         return Proposal(RECIPE, "scripted") if len(records) < self.trials else None
 
+    def enough(self, records):
+        return "all were tried" if len(records) >= self.trials else None
+
     def judge(self, record, records, *, done=False):
         return self.stops.get((record.number, len(record.curve)), Decision())
 
@@ -129,6 +132,44 @@ def test_nothing_starts_after_the_deadline_and_running_trials_are_stopped_for_th
     assert conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),))) is Action.STOP
     assert conductor.records[0].reason == "budget"
     assert conductor.records[0].state == TrialState.PRUNED
+
+
+class TestStoppedBecause:
+    def test_all_were_tried_in_time(self):
+        time = VirtualTime()
+        conductor = run_to_end(conduct(ScriptedPolicy(2), time=time, deadline=1060.0))
+        time.now = 1061.0
+        assert conductor.stopped_because == "all were tried"
+
+    def test_the_time_was_up_before(self):
+        time = VirtualTime()
+        conductor = conduct(ScriptedPolicy(2), time=time, deadline=1060.0)
+        conductor.next_trial()
+        time.now = 1061.0
+        conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
+        assert conductor.stopped_because == "the time budget of the search was used up"
+
+    def test_the_space_is_exhausted(self):
+        policy = ScriptedPolicy(2)
+        policy.enough = lambda _records: None
+        assert run_to_end(conduct(policy)).stopped_because == "no recipe of the search space is left untried"
+
+
+def test_a_search_ends_when_its_gpu_hours_are_used_up_also_over_several_starts():
+    ledger = MemoryLedger(ACCURACY)
+    spending = {"gpus": 0.5, "max_gpu_s": 3600.0, "slots": 1}
+    first = conduct(ScriptedPolicy(9), ledger=ledger, **spending)
+    first.next_trial()
+    hour = Report(evaluations=(evaluation(1, 0.5, compute_s=3600.0),), done=True)
+    assert first.hear(0, hour) is Action.STOP
+    second = conduct(ScriptedPolicy(9), ledger=ledger, **spending)
+    assert second.next_trial() == Assignment(1, RECIPE)
+    assert second.used_up is None
+    second.hear(1, Report(evaluations=(evaluation(1, 0.6, compute_s=3600.0),)))
+    assert second.next_trial() is Turn.FINISHED
+    stopped = ledger.trial(1)
+    assert (stopped.reason, stopped.reason_text) == ("budget", "the 1 GPU hours of the search were used up")
+    assert second.stopped_because == stopped.reason_text
 
 
 def test_a_search_without_any_result_at_its_deadline_lets_its_trials_wait_for_a_larger_budget():

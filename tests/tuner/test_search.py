@@ -76,9 +76,11 @@ def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
         "saved_s",
         "predicted_s",
         "plan",
+        "stopped_because",
     }
     assert keys <= set(written)
     assert sum(written["trials"].values()) == 8
+    assert written["stopped_because"] == "all 8 recipes were tried"
     assert sum(written["reasons"].values()) == written["trials"].get("PRUNED", 0)
 
 
@@ -240,6 +242,11 @@ def test_bad_input_leaves_no_folder_behind(tmp_path):
     with pytest.raises(ConfigError, match="depth"):
         search(tmp_path, space={"depth": {"path": "stages.tune.unfreeze", "type": "int", "low": 0, "high": 99}})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gpu_hours_on_a_machine_that_uses_no_gpu_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"search\.max_gpu_hours: is 2, but this search uses no GPU"):
+        search(tmp_path, overrides={"search.max_gpu_hours": 2, "resources.gpus_per_worker": 0})
 
 
 def test_a_budget_too_short_for_one_evaluation_is_told(tmp_path):
