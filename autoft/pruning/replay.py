@@ -2,7 +2,8 @@
 
 Recorded curves are kept as one .npz per task: ``hp`` (n, d) with ``hp_names`` (d,), and ``train``, ``valid`` and
 ``test`` losses (n, 1 + evaluations), the first column before training: the form of TaskSet (Metz et al. 2020, arXiv
-2002.11887).
+2002.11887). Where curves are not equally long or another metric than the loss decides, there are also ``lengths`` (n,)
+in evaluations, ``value`` (n, 1 + evaluations), ``metric`` and ``mode``; what was not measured is NaN.
 """
 
 import math
@@ -10,15 +11,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoft.errors import DataError
+from autoft.files import replacing
 from autoft.pruning.config import PruneConfig, build_rules
 from autoft.pruning.peers import CurveTable, best_score
 from autoft.pruning.rules import Rule
-from autoft.record import Action, Curve, Evaluation, Objective
+from autoft.record import Action, Curve, Evaluation, Mode, Objective
 
 TOPS = (0.01, 0.05, 0.1)
 """Shares of the best trials among which false prunes are counted."""
@@ -66,24 +69,77 @@ def load_task(path: Path) -> RecordedTask:
         with np.load(path, allow_pickle=False) as arrays:
             points, names = arrays["hp"], [str(name) for name in arrays["hp_names"]]
             train, valid = arrays["train"].astype(float), arrays["valid"].astype(float)
-    except (OSError, KeyError, ValueError) as error:
+            value = arrays["value"].astype(float) if "value" in arrays else valid
+            lengths = arrays["lengths"] if "lengths" in arrays else np.full(len(valid), valid.shape[1] - 1)
+            objective = Objective(str(arrays["metric"]), _mode(arrays["mode"])) if "metric" in arrays else LOG_LOSS
+    except (OSError, KeyError, ValueError, IndexError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: no recorded curves ({error}); give an .npz with hp, hp_names, train, valid") from None
-    if train.shape != valid.shape or len(points) != len(valid) or points.shape[1:] != (len(names),):
+    fits = train.shape == valid.shape == value.shape and len(points) == len(valid) == len(lengths)
+    if not fits or points.shape[1:] != (len(names),):
         raise DataError(
             f"{path}: hp {points.shape}, hp_names ({len(names)},), train {train.shape} and valid {valid.shape} must be "
             "(n, d), (d,) and twice (n, 1 + evaluations); record them again"
         )
-    curves = tuple(recorded_curve(losses, values) for losses, values in zip(train[:, 1:], valid[:, 1:], strict=True))
-    return RecordedTask(path.stem, tuple(names), points.astype(float), curves)
+    rows = zip(train, valid, value, lengths, strict=True)
+    curves = tuple(recorded_curve(*(each[1 : 1 + length] for each in three)) for *three, length in rows)
+    return RecordedTask(path.stem, tuple(names), points.astype(float), curves, objective)
 
 
-def recorded_curve(train: Sequence[float] | NDArray[np.float64], valid: Sequence[float] | NDArray[np.float64]) -> Curve:
-    """A curve of one stage from its training and validation losses, one of each per evaluation."""
-    rows = zip(map(float, train), map(float, valid), strict=True)
+def save_task(path: Path, task: RecordedTask) -> None:
+    """Write recorded curves so that `load_task` reads them.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    lengths = [len(curve) for curve in task.curves]
+    train, valid, test, value = np.full((4, len(lengths), 1 + max(lengths, default=0)), np.nan)
+    for row, curve in enumerate(task.curves):
+        ours = slice(1, 1 + len(curve))
+        train[row, ours] = [evaluation.train_loss for evaluation in curve]
+        valid[row, ours] = [evaluation.val_loss for evaluation in curve]
+        value[row, ours] = [evaluation.value for evaluation in curve]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            hp=task.points,
+            hp_names=np.array(task.hyperparameters, dtype=np.str_),
+            lengths=np.array(lengths, dtype=np.int64),
+            metric=np.array(task.objective.metric),
+            mode=np.array(task.objective.mode),
+            train=train,
+            valid=valid,
+            test=test,
+            value=value,
+        )
+
+
+def recorded_curve(
+    train: Sequence[float] | NDArray[np.float64],
+    valid: Sequence[float] | NDArray[np.float64],
+    value: Sequence[float] | NDArray[np.float64] | None = None,
+) -> Curve:
+    """A curve of one stage from its training and validation losses, one of each per evaluation.
+
+    Args:
+        train: losses.
+        valid: losses.
+        value: of the metric that decides; default: the validation losses.
+    """
+    rows = zip(map(float, train), map(float, valid), map(float, valid if value is None else value), strict=True)
     return tuple(
-        Evaluation(index, STAGE, float(index), index, value, loss, value)
-        for index, (loss, value) in enumerate(rows, start=1)
+        Evaluation(index, STAGE, float(index), index, found, loss, val_loss)
+        for index, (loss, val_loss, found) in enumerate(rows, start=1)
     )
+
+
+def _mode(mode: NDArray[np.str_]) -> Mode:
+    match str(mode):
+        case "min":
+            return "min"
+        case "max":
+            return "max"
+        case other:
+            raise ValueError(f"mode is {other!r}")
 
 
 def replay(rule: Rule, task: RecordedTask, order: Sequence[int] | NDArray[np.intp] | None = None) -> Judged:

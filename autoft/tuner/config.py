@@ -52,6 +52,8 @@ class SearchSection(Config):
     """Of the trials that come to a rung one in so many goes on."""
     forgetting: Literal["on", "off"] = "on"
     """Whether it is measured at the end how far the winner and the baselines have moved from the pretrained model."""
+    record_curves: bool = False
+    """Whether to write curves.npz, on which `autoft.pruning.replay` judges pruning rules."""
     seed: NonNegativeInt = 0
     storage: str | None = None
     """Optuna storage URL of the study; default: study.db in the run folder."""

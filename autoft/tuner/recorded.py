@@ -1,5 +1,6 @@
 """Recorded trials as a search sees them: recipes that stand for them, and a sampler over a pool of them."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from autoft.pruning import best_score
 from autoft.pruning.replay import STAGE, RecordedTask
 from autoft.recipe import Recipe
-from autoft.record import Curve, Proposal, TrialRecord
+from autoft.record import Curve, Objective, Proposal, TrialRecord
 from autoft.streams import stream
 from autoft.tuner.surrogate import Array, Surrogate, fit
 
@@ -23,6 +24,27 @@ _SHARES = (0.04, 0.2, 1.0)
 _NOISE = 0.02
 _WORST_LOSS = 1.0
 """Above it losses are alike: a trial that diverged says no more than one that learned nothing."""
+
+
+def recorded_task(name: str, records: Sequence[TrialRecord], objective: Objective) -> RecordedTask:
+    """The trials of a search that were evaluated, as recorded ones: in the form in which pruning rules are judged.
+
+    Their hyperparameters are the dimensions of the search space: numbers as they are, a choice as its place among the
+    choices, NaN where a dimension does not count.
+    """
+    tried = [record for record in records if record.curve]
+    names = tuple(dict.fromkeys(name for record in tried for name in record.proposal.params))
+    rows = [[_coordinate(record.proposal, name) for name in names] for record in tried]
+    points = np.array(rows, dtype=float).reshape(len(tried), len(names))
+    return RecordedTask(name, names, points, tuple(record.curve for record in tried), objective)
+
+
+def _coordinate(proposal: Proposal, name: str) -> float:
+    if name not in proposal.params:
+        return math.nan
+    value = proposal.params[name]
+    choices = json.loads(proposal.distributions.get(name, "{}")).get("attributes", {}).get("choices")
+    return float(choices.index(value) if choices else value)
 
 
 def recorded_recipe(trial: int, evaluations: int) -> Recipe:

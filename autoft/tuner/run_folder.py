@@ -30,6 +30,7 @@ class RunFolder:
         self.best_model = path / "best_model.safetensors"
         self.trials_csv = path / "trials.csv"
         self.history_csv = path / "history.csv"
+        self.curves = path / "curves.npz"
         self.summary = path / "summary.json"
         self.trials = path / "trials"
         self.stages = path / "stages"

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoft.cache.measure import Measurements
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
+from autoft.pruning.replay import save_task
 from autoft.recipe import Recipe, parse_assignment
 from autoft.record import TrialRecord
 from autoft.study import Ledger
@@ -35,6 +36,7 @@ from autoft.tuner.prepare import (
 )
 from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import ray_session, run_on_ray
+from autoft.tuner.recorded import recorded_task
 from autoft.tuner.result import SearchResult, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
 
@@ -166,7 +168,12 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
-            return opened.run(folder)
+            try:
+                return opened.run(folder)
+            finally:
+                if config.search.record_curves:
+                    conductor = opened.conductor
+                    save_task(folder.curves, recorded_task(folder.name, conductor.records, conductor.objective))
 
 
 @dataclass

@@ -58,7 +58,7 @@ def test_a_killed_driver_loses_no_finished_trial_and_at_most_one_evaluation_per_
 
 def test_an_interrupted_search_says_how_to_go_on_and_does(search_command, started, tmp_path):
     run = tmp_path / "run"
-    first = started(search_command("--json"))
+    first = started(search_command("--json", "--set=search.record_curves=true"))
     wait_for(lambda: len(evaluations(run)) >= 3)
     os.kill(first.pid, signal.SIGINT)
     _, told = finish(first, code=130)
@@ -66,6 +66,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(search_command, starte
     assert "Traceback" not in told
     assert "RUNNING" not in states(run).values()
     assert (run / "best_recipe.yaml").is_file()
+    assert (run / "curves.npz").is_file()
 
     out, _ = finish(started(command("resume", run, "--num-samples=4", "--json")))
     summary = json.loads(out.splitlines()[-1])

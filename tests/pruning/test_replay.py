@@ -17,9 +17,11 @@ from autoft.pruning.replay import (
     recorded_curve,
     replay,
     rule_of,
+    save_task,
 )
 from autoft.record import CONTINUE, Objective, pause, stop
 
+ACCURACY = Objective("accuracy", "max")
 RECORDED = sorted((Path(__file__).parents[3] / "shared" / "curves").glob("*.npz"))
 needs_recordings = pytest.mark.skipif(
     not RECORDED, reason="the recorded curves of TaskSet are not beside the repository"
@@ -128,6 +130,25 @@ class TestRecordedTasks:
         changed = {name: value for name, value in (arrays | change).items() if value is not None}
         np.savez(tmp_path / "made.npz", **changed)
         with pytest.raises(DataError, match=says):
+            load_task(tmp_path / "made.npz")
+
+    def test_curves_of_any_length_and_metric_read_back_as_they_were_written(self, tmp_path):
+        curves = recorded_curve([2.0, 1.0], [2.5, 1.5], [0.5, 0.8]), recorded_curve([3.0], [3.5], [0.25])
+        task = RecordedTask("mine", ("lr", "depth"), np.array([[1e-3, 2], [1e-4, np.nan]]), curves, ACCURACY)
+        save_task(tmp_path / "mine.npz", task)
+        again = load_task(tmp_path / "mine.npz")
+        assert (again.name, again.hyperparameters, again.objective) == (task.name, task.hyperparameters, ACCURACY)
+        assert again.curves == task.curves
+        np.testing.assert_array_equal(again.points, task.points)
+        assert replay(Nothing(), again).regret == 0.0
+
+    def test_no_curves_at_all_can_be_written(self, tmp_path):
+        save_task(tmp_path / "none.npz", RecordedTask("none", (), np.zeros((0, 0)), ()))
+        assert load_task(tmp_path / "none.npz").curves == ()
+
+    def test_a_mode_that_is_none_is_told(self, arrays, tmp_path):
+        np.savez(tmp_path / "made.npz", **arrays, metric=np.array("accuracy"), mode=np.array("up"))
+        with pytest.raises(DataError, match="mode is 'up'"):
             load_task(tmp_path / "made.npz")
 
     def test_what_is_no_such_file_is_told(self, tmp_path):

@@ -12,6 +12,8 @@ from tiny import TinyNet, tiny_data
 
 import autoft
 from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedError
+from autoft.pruning import Nothing
+from autoft.pruning.replay import load_task, replay
 from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
@@ -35,7 +37,7 @@ def search(path, *, model=None, data=None, num_samples=6, overrides=None, **more
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, shared_ray):
     """A search that ran to its end."""
-    return search(tmp_path_factory.mktemp("runs"), num_samples=8)
+    return search(tmp_path_factory.mktemp("runs"), num_samples=8, overrides={"search.record_curves": True})
 
 
 def test_every_trial_has_ended_and_every_stop_has_a_reason(finished):
@@ -112,6 +114,18 @@ def test_optuna_holds_reasons_and_intermediate_values_with_the_evaluation_as_ste
         if trial.state == optuna.trial.TrialState.PRUNED:
             assert trial.user_attrs["reason"]
             assert trial.user_attrs["reason_text"]
+
+
+def test_the_curves_of_a_search_can_be_replayed(finished):
+    task = load_task(finished.path / "curves.npz")
+    assert [[e.value for e in curve] for curve in task.curves] == [
+        [e.value for e in record.curve] for record in finished.records
+    ]
+    places = dict(zip(task.hyperparameters, task.points[-1], strict=True))
+    params = finished.records[-1].proposal.params
+    assert places["depth"] == params["depth"]
+    assert places["head"] == ["gentle", "steady", "quick", "damped"].index(params["head"])
+    assert replay(Nothing(), task).saved == 0
 
 
 def test_the_best_recipe_replays_to_the_same_value_bit_for_bit(finished):
