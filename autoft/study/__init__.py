@@ -3,6 +3,6 @@
 from autoft.study.ledger import Ledger
 from autoft.study.memory import MemoryLedger
 from autoft.study.optuna_ledger import OptunaLedger
-from autoft.study.storage import quiet, shown_url, sqlite_url
+from autoft.study.storage import kept_url, quiet, shown_url, sqlite_url
 
-__all__ = ["Ledger", "MemoryLedger", "OptunaLedger", "quiet", "shown_url", "sqlite_url"]
+__all__ = ["Ledger", "MemoryLedger", "OptunaLedger", "kept_url", "quiet", "shown_url", "sqlite_url"]

@@ -18,6 +18,8 @@ from autoft.interrupts import unbroken
 _CONNECT_TIMEOUTS = {"psycopg": "connect_timeout", "psycopg2": "connect_timeout", "pymysql": "connect_timeout"}
 _SECRETS = ("password", "passwd", "pwd", "secret", "token")
 _REMEDIES = {
+    "password": "passwords are not kept with a run: give it by PGPASSWORD or ~/.pgpass, or the whole URL by "
+    "--set search.storage=URL",
     "locked": "another process writes to it; wait until it is done, or stop it",
     "full": "free some space, then run the same command again",
     "disk i/o": "check the disk and its free space, then run the same command again",
@@ -74,6 +76,18 @@ def shown_url(url: str) -> str:
         return "the storage URL"
     hidden = {key: "***" for key in parsed.query if any(secret in key.lower() for secret in _SECRETS)}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def kept_url(url: str) -> str:
+    """The URL as it may be written to a file: without passwords, which the driver then asks its own places for."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url
+    secrets = [key for key in parsed.query if any(secret in key.lower() for secret in _SECRETS)]
+    if parsed.password is None and not secrets:
+        return url
+    return parsed._replace(password=None).difference_update_query(secrets).render_as_string(hide_password=False)
 
 
 @contextmanager

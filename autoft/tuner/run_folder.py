@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from autoft.errors import RunError, RunLockedError
 from autoft.files import translated, write_text
 from autoft.recipe import yaml
+from autoft.study import kept_url
 from autoft.tuner.config import SearchConfig
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -70,8 +71,11 @@ class RunFolder:
         return SearchConfig.parse(yaml.load(self.config_file), where=str(self.config_file))
 
     def write_config(self, config: SearchConfig) -> None:
-        """Write search.yaml."""
-        write_text(self.config_file, yaml.dumps(config.full()))
+        """Write search.yaml; without the password of the study's storage."""
+        full = config.full()
+        if storage := full["search"].get("storage"):
+            full["search"]["storage"] = kept_url(storage)
+        write_text(self.config_file, yaml.dumps(full))
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write one of the run's JSON files."""

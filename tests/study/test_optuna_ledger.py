@@ -9,7 +9,7 @@ import pytest
 
 from autoft.errors import ConfigError, StorageError
 from autoft.record import Objective, TrialState
-from autoft.study import OptunaLedger, shown_url, sqlite_url
+from autoft.study import OptunaLedger, kept_url, shown_url, sqlite_url
 
 
 @pytest.fixture
@@ -220,3 +220,15 @@ class TestRefusals:
 )
 def test_urls_are_shown_without_passwords(url, shown):
     assert shown_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        pytest.param("sqlite:////runs/a/study.db", "sqlite:////runs/a/study.db", id="a file"),
+        pytest.param("postgresql+psycopg://u:secret@h:5/d", "postgresql+psycopg://u@h:5/d", id="in the address"),
+        pytest.param("postgresql://h/d?user=u&password=secret", "postgresql://h/d?user=u", id="in the query"),
+    ],
+)
+def test_urls_are_kept_without_passwords(url, kept):
+    assert kept_url(url) == kept
