@@ -51,6 +51,7 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The winner beside the baselines, the trials by state, the reasons, the time."""
     yield Text(verdict(summary), style="bold")
     yield scores(summary)
+    yield from (Text(line) for line in confirmed(summary))
     for sentence in summary.get("notes", ()):
         yield Text(sentence, style="yellow")
     yield Text(_counts("trials", summary["trials"]))
@@ -75,7 +76,26 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if not values:
         return won
     best = max(values, key=lambda name: values[name])
-    return f"{won}, {number(abs(value - sign * values[best]))} better than the best baseline, {best}"
+    ahead = sign * value - values[best]
+    how = "better than" if ahead >= 0 else "behind"
+    return f"{won}, {number(abs(ahead))} {how} the best baseline, {best}"
+
+
+def confirmed(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What the runs with fresh seeds said: why this one won, what it reached there, what unfreezing bought."""
+    found = summary.get("confirmation")
+    if not found:
+        return
+    yield f"confirm {found['why']}"
+    for one in found["candidates"]:
+        if one["trial"] == found["winner"]:
+            ends = one["interval"]
+            between = f" ({number(ends[0])} to {number(ends[1])}, 95%)" if ends else ""
+            yield f"        {summary['metric']} {number(one['mean'])}{between} in {one['runs']} fresh runs"
+    for part in found.get("unfreezing", {}).values():
+        yield f"        {part['text']}"
+    if refit := found.get("refit"):
+        yield f"        {refit['text']}"
 
 
 def scores(summary: Mapping[str, Any]) -> Table:

@@ -6,7 +6,7 @@ from autoft.training.evaluate import evaluate, predict
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
 from autoft.training.forgetting import Forgetting, ForgettingMeter
 from autoft.training.forward import Forward
-from autoft.training.lengths import as_run
+from autoft.training.lengths import as_run, fixed_length
 from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
 from autoft.training.trainer import StagedTrainer
@@ -27,6 +27,7 @@ __all__ = [
     "best_weights",
     "evaluate",
     "fit",
+    "fixed_length",
     "full_state",
     "go_on",
     "load_weights",

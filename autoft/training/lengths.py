@@ -3,6 +3,9 @@
 from autoft.recipe import Recipe, Stage
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
 
+NEVER_BEFORE_THE_END = 10**9
+"""As ``eval_every_steps``: evaluated is only the end of a stage."""
+
 
 def as_run(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
     """What to run to get the trial's best evaluation again, bit for bit, as the last one.
@@ -27,6 +30,21 @@ def as_run(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
     split_seed = recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
     data = recipe.data.model_copy(update={"split_seed": split_seed})
     return recipe.model_copy(update={"stages": tuple(stages), "data": data})
+
+
+def fixed_length(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
+    """`as_run`, with every length in steps and one evaluation at the end of each stage.
+
+    So nothing is chosen on what is held out, and as many steps are taken on data of another size.
+    """
+    run = as_run(recipe, curve, objective)
+    stages = [(stage, kept_evaluation(curve, stage.name, objective)) for stage in run.stages]
+    fixed = tuple(
+        stage.model_copy(update={"epochs": None, "steps": kept.step, "patience": None}) if kept else stage
+        for stage, kept in stages
+    )
+    once = run.optimisation.model_copy(update={"eval_every_steps": NEVER_BEFORE_THE_END})
+    return run.model_copy(update={"stages": fixed, "optimisation": once, "provenance": None})
 
 
 def kept_evaluation(curve: Curve, stage: str, objective: Objective) -> Evaluation | None:

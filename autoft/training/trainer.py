@@ -12,14 +12,16 @@ from torch import Tensor
 
 from autoft.cache import ActivationCache, Prepared
 from autoft.data import DataHandle
+from autoft.data.metrics import Array
 from autoft.errors import FreezeError, RunError
-from autoft.model import LoadedModel, Manner, make_ready, plan_stage
+from autoft.model import LoadedModel, Manner, make_ready, plan_stage, set_eval
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
 from autoft.training.checks import check_base, check_rates, check_settings, class_weights, constant_loss
 from autoft.training.divergence import DivergenceWatch
 from autoft.training.engine import Engine, Ground
+from autoft.training.evaluate import outputs_of
 from autoft.training.feed import Feed
 from autoft.training.forward import Forward
 from autoft.training.heads import Companion, HeadStage, batches_of
@@ -161,6 +163,20 @@ class StagedTrainer:
         best = self._best_so_far()
         load_weights(self._loaded, best.weights if best else {})
         self.close()
+
+    def outputs(self, indices: Array) -> Tensor:
+        """The raw outputs (len(indices), num_outputs) of the weights as they are between two stages or after the last.
+
+        After the last stage these are its own, also where an earlier stage was evaluated better.
+        """
+        assert self._engine is None
+        own = self._own or (self._fresh() if self._fresh else self._loaded)
+        loaded = self._made_ready(own)
+        set_eval(loaded)
+        touched = self._touched(self._index - 1) if self._index else frozenset({len(loaded.groups) - 1})
+        forward = Forward(loaded, loaded.chain.prefix_length(touched), self._manner)
+        _, source = self._sources(forward)
+        return outputs_of(source, forward, indices)
 
     def _enter(self) -> Curve:
         """Open the next stage on the weights as they are, or fork from its result, which gives its evaluations."""

@@ -12,6 +12,7 @@ from autoft.files import replacing, translated, write_text
 from autoft.model import LoadedModel
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
+from autoft.statistics import wilson_interval
 from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
 from autoft.tuner.closing import Allowance, Closing, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
@@ -19,7 +20,7 @@ from autoft.tuner.forecast import Forecast
 from autoft.tuner.prepare import Ground
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
-from autoft.tuner.tables import history_table, summarise, to_json, trials_table, winner_of
+from autoft.tuner.tables import chosen, history_table, summarise, to_json, trials_table
 
 
 def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
@@ -29,7 +30,13 @@ def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: O
 
 
 def conclude(
-    folder: RunFolder, ground: Ground, conductor: Conductor, *, forecast: Forecast, closing: Closing | None
+    folder: RunFolder,
+    ground: Ground,
+    conductor: Conductor,
+    *,
+    forecast: Forecast,
+    closing: Closing | None,
+    confirmation: Mapping[str, Any] | None = None,
 ) -> SearchResult:
     """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
 
@@ -40,13 +47,14 @@ def conclude(
         forecast: what was planned; it names a trial's threads, which the recipe must name to be replayed bit by bit.
         closing: what is done beside; None neither scores the test split nor does more, as after an interruption, when
             the choice is not final.
+        confirmation: what it said; its winner is the search's.
 
     Raises:
         SearchFailedError: no trial was evaluated.
     """
     records, objective, threads = conductor.records, conductor.objective, forecast.layout.threads
     write_tables(folder, records, objective)
-    winner = winner_of(records, objective)
+    winner = chosen(records, objective, confirmation)
     if winner is None:
         raise SearchFailedError(_nothing_found(folder, records))
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
@@ -57,11 +65,30 @@ def conclude(
         save_model(trained.module, folder.best_model)
     recipe.save(folder.best_recipe)
     notes = [*ground.notes, *conductor.notes, *remarks]
-    told = summarise(records, objective, test=test, wall_s=conductor.clock.wall_s, notes=notes, forecast=forecast)
+    told = summarise(
+        records,
+        objective,
+        test=test,
+        wall_s=conductor.clock.wall_s,
+        notes=notes,
+        forecast=forecast,
+        confirmation=_with_test(confirmation, test.get(winner.number), ground, objective),
+    )
     why = conductor.stopped_because if closing else "interrupted"
     summary = {**told, **extra, "stopped_because": why}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
+
+
+def _with_test(
+    confirmation: Mapping[str, Any] | None, test: Mapping[str, float] | None, ground: Ground, objective: Objective
+) -> Mapping[str, Any] | None:
+    """With the interval of the winner's accuracy on the test split, which chose nothing."""
+    if not confirmation or not test or objective.metric != "accuracy" or ground.data.groups is not None:
+        return confirmation
+    items = len(ground.data.splits.test)
+    interval = wilson_interval(round(test["accuracy"] * items), items)
+    return {**confirmation, "test_interval": [interval.low, interval.high]}
 
 
 def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, search: str, threads: int) -> Recipe:

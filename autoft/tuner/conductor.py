@@ -5,21 +5,65 @@ The Ray adapters drive it in a search, a loop over one `Worker` drives it in tes
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from autoft.errors import SearchFailedError
 from autoft.interrupts import unbroken
-from autoft.record import Action, Decision, Evaluation, Objective, TrialRecord, TrialState, best_evaluation, stop
+from autoft.record import (
+    Action,
+    Decision,
+    Evaluation,
+    Objective,
+    Proposal,
+    TrialRecord,
+    TrialState,
+    best_evaluation,
+    stop,
+)
 from autoft.study import Ledger
 from autoft.tuner.observer import Observer
-from autoft.tuner.policy import Policy
+from autoft.tuner.thaw import Thaw
 from autoft.tuner.worker import Report
 
 BUDGET = "budget"
 _TIME_IS_UP = "the time budget of the search was used up"
+
+
+class Deciding(Protocol):
+    """What decides: the `autoft.tuner.policy.Policy` of the trials, or that of confirmation."""
+
+    @property
+    def num_samples(self) -> int:
+        """Recipes to start, at most."""
+        ...
+
+    @property
+    def pauses(self) -> bool:
+        """Whether a trial may pause."""
+        ...
+
+    def thaw(self, records: Sequence[TrialRecord], *, last: bool = False) -> Thaw | None:
+        """The paused trial to go on with before anything new is started."""
+        ...
+
+    def next(self, records: Sequence[TrialRecord]) -> Proposal | None:
+        """The next recipe; None where there is none now."""
+        ...
+
+    def judge(self, record: TrialRecord, records: Sequence[TrialRecord], *, done: bool = False) -> Decision:
+        """What becomes of a trial after the last evaluation of its curve."""
+        ...
+
+    def enough(self, records: Sequence[TrialRecord]) -> str | None:
+        """Why no more recipes are started, although there may be some."""
+        ...
+
+    def failure(self, records: Sequence[TrialRecord]) -> str | None:
+        """The cause when there is no use in going on."""
+        ...
 
 
 class Turn(Enum):
@@ -37,6 +81,8 @@ class Assignment:
     recipe: Mapping[str, Any]
     known: int = 0
     """Evaluations that the ledger has of it: a checkpoint may have one more."""
+    run: int | None = None
+    """Of a confirmation run: which of the candidate's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +113,7 @@ class Conductor:
     """Drives policy and ledger; every call comes from one thread."""
 
     ledger: Ledger
-    policy: Policy
+    policy: Deciding
     objective: Objective
     clock: Clock
     slots: int
@@ -99,6 +145,16 @@ class Conductor:
     def records(self) -> tuple[TrialRecord, ...]:
         """All trials, in the order in which they were started."""
         return self.ledger.trials()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a trial runs."""
+        return bool(self._live)
+
+    @property
+    def failed(self) -> bool:
+        """Whether trials fail for one cause."""
+        return self._failure is not None
 
     @property
     def trials_to_come(self) -> int:

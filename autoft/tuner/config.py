@@ -12,6 +12,7 @@ from autoft.errors import ConfigError
 from autoft.pruning import PruneConfig
 from autoft.recipe import Config, DataConfig, ModelConfig, Optimisation, Recipe, Stage, apply_overrides, yaml
 from autoft.space import shipped
+from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.schedulers import SchedulerName
 
 DEFAULT_SPACE = "freeze_depth"
@@ -101,6 +102,7 @@ class SearchConfig(Config):
     search: SearchSection = SearchSection()
     prune: PruneConfig = PruneConfig()
     reuse: ReuseConfig = ReuseConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesSection = ResourcesSection()
     output: OutputSection = OutputSection()
 

@@ -24,7 +24,7 @@ from autoft.tuner.layout import core_count
 from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import PredictingSampler, build_sampler
 from autoft.tuner.units import UnitCounter
-from autoft.tuner.worker import WorkerContext
+from autoft.tuner.worker import Confirming, WorkerContext
 
 Predict: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, float]]
 """Seconds per epoch of each stage of a recipe, given as plain data; empty where nothing is known."""
@@ -147,6 +147,7 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
     reuse: Reuse | None,
     stages: Path | None = None,
     companions: Sequence[Recipe] = (),
+    confirming: Confirming | None = None,
 ) -> WorkerContext:
     """What the workers of a search are given."""
     return WorkerContext(
@@ -164,6 +165,7 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
         reuse=reuse,
         stages=stages.resolve() if stages else None,
         companions=tuple(companions),
+        confirming=confirming,
     )
 
 

@@ -98,7 +98,9 @@ def _previewed(config: SearchConfig, ground: Ground, objective: Objective, outlo
         others = samples - len(costs)
         mean_s = (forecast.trials_s - sum(costs.values())) / others if others > 0 else max(costs.values())
         if budget is not None:
-            affords = affordable(list(costs.values()), mean_s, (budget - around_s) * forecast.layout.slots.count)
+            share = config.confirm.max_share if config.confirm.top else 0.0
+            trials_s = budget * (1.0 - share) - around_s
+            affords = affordable(list(costs.values()), mean_s, trials_s * forecast.layout.slots.count)
     return Preview(
         model=card,
         data=ground.data.summary(),

@@ -30,22 +30,25 @@ def default_quota(folder: Path) -> int:
 class CheckpointKeeper:
     """Drops what a search does not need any more; to be called after every trial.
 
-    A finished trial that is neither a baseline nor the best so far loses its checkpoint at once. Beyond the quota go,
-    in this order: from finished trials everything but their best weights; results of stages, which can be computed
-    again, those that nobody has asked for longest first; baselines other than the best trial, the worst first.
+    A finished trial that is neither a baseline nor among the best so far loses its checkpoint at once. Beyond the quota
+    go, in this order: from finished trials everything but their best weights; results of stages, which can be computed
+    again, those that nobody has asked for longest first; all trials but the best, the worst first.
 
     Args:
         folder: the run.
         objective: which trial is the best.
         max_bytes: of all trials and stages together.
+        top: how many of the best are kept, for confirmation.
     """
 
     folder: RunFolder
     objective: Objective
     max_bytes: int
+    top: int = 1
     notes: list[str] = field(default_factory=list)
     """Sentences that belong to the result."""
-    _best: TrialRecord | None = None
+    _leaders: list[TrialRecord] = field(default_factory=list)
+    """The best so far, the best first."""
     _seen: set[int] = field(default_factory=set)
     _slim: set[int] = field(default_factory=set)
     _told: bool = False
@@ -59,20 +62,20 @@ class CheckpointKeeper:
         self._make_room(records)
 
     def _take(self, record: TrialRecord) -> None:
-        """Keep a finished trial if it is the best so far; who is not, and is no baseline, loses its checkpoint."""
-        loser: TrialRecord | None = record
-        found = record.best(self.objective)
-        if found is not None and record.state != "FAIL":
-            before = self._best.best(self.objective) if self._best else None
-            if before is None or self._is_before(record, found.value, before.value):
-                loser, self._best = self._best, record
-        if loser is not None and loser.baseline is None:
-            _removed(self._path(loser.number))
+        """Keep a finished trial if it is among the best so far; who is not, and is no baseline, loses its checkpoint.
 
-    def _is_before(self, record: TrialRecord, value: float, best: float) -> bool:
-        """As `winner_of`: the better one, the earlier one where two are equal."""
-        assert self._best is not None
-        return self.objective.better(value, best) or (value == best and record.number < self._best.number)
+        As `winner_of`: the better one comes first, the earlier one where two are equal.
+        """
+        ranked = [*self._leaders, record] if record.best(self.objective) and record.state != "FAIL" else self._leaders
+        ranked = sorted(ranked, key=lambda each: (-self._score(each), each.number))
+        self._leaders = ranked[: self.top]
+        kept = self._leading()
+        for loser in (record, *ranked):
+            if loser.baseline is None and loser.number not in kept:
+                removed(self._path(loser.number))
+
+    def _leading(self) -> list[int]:
+        return [record.number for record in self._leaders]
 
     def _make_room(self, records: Sequence[TrialRecord]) -> None:
         excess = self._used(records) - self.max_bytes
@@ -92,8 +95,8 @@ class CheckpointKeeper:
         """What can be done for space, in order; each says how many bytes it freed."""
         kept = [record for record in self._finished(records) if self._path(record.number).is_dir()]
         yield from (partial(self._slimmed, record.number) for record in kept if record.number not in self._slim)
-        yield from (partial(_removed, path) for path in self._stages())
-        others = [record for record in kept if self._best is None or record.number != self._best.number]
+        yield from (partial(removed, path) for path in self._stages())
+        others = [record for record in kept if record.number not in self._leading()[:1]]
         yield from (partial(self._without, record) for record in sorted(others, key=self._score))
 
     def _slimmed(self, number: int) -> int:
@@ -104,15 +107,18 @@ class CheckpointKeeper:
         return before - size_of(self._path(number))
 
     def _without(self, record: TrialRecord) -> int:
+        which, lost = f"trial {record.number}", "cannot be confirmed"
+        if record.baseline:
+            which, lost = f"the baseline {record.baseline}", "has no test score"
         self.notes.append(
-            f"output.max_checkpoint_bytes: the weights of the baseline {record.baseline} were dropped at "
-            f"{self.max_bytes:,} bytes, so it has no test score; raise the quota to keep them"
+            f"output.max_checkpoint_bytes: the weights of {which} were dropped at {self.max_bytes:,} bytes, so it "
+            f"{lost}; raise the quota to keep them"
         )
-        return _removed(self._path(record.number))
+        return removed(self._path(record.number))
 
     def _finished(self, records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
-        best = self._best.number if self._best else None
-        return (each for each in records if each.state.finished and (each.baseline or each.number == best))
+        best = self._leading()
+        return (each for each in records if each.state.finished and (each.baseline or each.number in best))
 
     def _score(self, record: TrialRecord) -> float:
         best = record.best(self.objective)
@@ -134,7 +140,8 @@ class CheckpointKeeper:
         return self.folder.trial(number) / _CHECKPOINT
 
 
-def _removed(folder: Path) -> int:
+def removed(folder: Path) -> int:
+    """Take a folder away; returns the bytes that this freed."""
     size = size_of(folder)
     shutil.rmtree(folder, ignore_errors=True)
     return size

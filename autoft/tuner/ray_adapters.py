@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 
 from autoft.record import Action
 from autoft.tuner.conductor import Assignment, Conductor, Turn
+from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.worker import Report
 
@@ -17,7 +18,7 @@ from autoft.tuner.worker import Report
 class ConductedSearcher(Searcher):
     """Asks the conductor for trials. Holds no state of its own: the ledger is the memory."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor | Relay) -> None:
         super().__init__()
         self._conductor = conductor
         self._numbers: dict[str, int] = {}
@@ -25,9 +26,10 @@ class ConductedSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next trial's number and recipe; None while there is none."""
         match self._conductor.next_trial():
-            case Assignment(number, recipe, known):
+            case Assignment(number, recipe, known, run):
                 self._numbers[trial_id] = number
-                return {"number": number, "recipe": dict(recipe), "known": known}
+                again = {} if run is None else {"run": run}
+                return {"number": number, "recipe": dict(recipe), "known": known, **again}
             case Turn.WAIT:
                 return None
             case Turn.FINISHED:
@@ -55,7 +57,7 @@ class ConductedSearcher(Searcher):
 class ConductedScheduler(TrialScheduler):
     """Carries reports to the conductor and its decisions back."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor | Relay) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
         self._stopped: set[str] = set()

@@ -14,6 +14,7 @@ from ray import tune
 
 from autoft.errors import SearchFailedError
 from autoft.tuner.conductor import Conductor
+from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.layout import Slots, core_count
 from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
 from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor
@@ -107,7 +108,7 @@ def ray_session() -> Iterator[RaySession]:
         session.close()
 
 
-def run_on_ray(conductor: Conductor, context: WorkerContext, slots: Slots, scratch: Path) -> None:
+def run_on_ray(conductor: Conductor | Relay, context: WorkerContext, slots: Slots, scratch: Path) -> None:
     """Run until the conductor has no more trials.
 
     Args:

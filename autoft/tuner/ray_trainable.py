@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import cloudpickle, tune
 
+from autoft.tuner.confirmation.runs import ticket
 from autoft.tuner.worker import Worker, WorkerContext
 
 REPORT = "report"
@@ -72,7 +73,9 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next trial."""
-        self._worker.begin(new_config["number"], new_config["recipe"], known=new_config["known"])
+        number, run = new_config["number"], new_config.get("run")
+        own = number if run is None else ticket(number)
+        self._worker.begin(own, new_config["recipe"], known=new_config["known"], run=run)
         return True
 
     def step(self) -> dict[str, Any]:

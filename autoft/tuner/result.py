@@ -47,6 +47,12 @@ class SearchResult:
         test: dict[str, float] | None = self.summary["test"]
         return test
 
+    @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """What the runs with fresh seeds said: candidates, winner, why, what unfreezing bought; None without any."""
+        confirmation: dict[str, Any] | None = self.summary.get("confirmation")
+        return confirmation
+
     def trials_dataframe(self) -> pd.DataFrame:
         """One row per trial: state, reason, value, stage, epochs, seconds, parameters."""
         return pd.read_csv(RunFolder(self.path).trials_csv, keep_default_na=True)
@@ -71,6 +77,11 @@ class SearchResult:
     def records(self) -> tuple[TrialRecord, ...]:
         """All trials with their curves."""
         return self.ledger.trials()
+
+
+def open_confirmation(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
+    """The ledger of a run's confirmation: a study of its own beside that of the trials."""
+    return OptunaLedger(storage or sqlite_url(folder.database.resolve()), f"{folder.name} (confirmation)", objective)
 
 
 def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:

@@ -34,6 +34,7 @@ class RunFolder:
         self.curves = path / "curves.npz"
         self.summary = path / "summary.json"
         self.trials = path / "trials"
+        self.confirm = path / "confirm"
         self.stages = path / "stages"
         self.scratch = path / ".ray"
 
@@ -53,9 +54,11 @@ class RunFolder:
 
     def clear_trials_from(self, number: int) -> None:
         """Take away what trials of another study left in the folders of trials that are to come."""
-        for path in self.trials.glob("*"):
-            if path.name.isdigit() and int(path.name) >= number:
-                shutil.rmtree(path, ignore_errors=True)
+        _clear_from(self.trials, number)
+
+    def clear_runs_from(self, number: int) -> None:
+        """The same for confirmation runs."""
+        _clear_from(self.confirm, number)
 
     def read_config(self) -> SearchConfig:
         """The search as it was resolved when the run began.
@@ -123,6 +126,12 @@ class RunFolder:
             lock.release()
             if new and not self.exists:
                 shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _clear_from(folder: Path, number: int) -> None:
+    for path in folder.glob("*"):
+        if path.name.isdigit() and int(path.name) >= number:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def default_name(model: str, source: str) -> str:

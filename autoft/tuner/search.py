@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
+from autoft.tuner.confirmation.relay import Relay
+from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
@@ -37,7 +39,7 @@ from autoft.tuner.prepare import (
 from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.recorded import recorded_task
-from autoft.tuner.result import SearchResult, open_ledger
+from autoft.tuner.result import SearchResult, open_confirmation, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
 
 _SECONDS_BETWEEN_TABLES = 2.0
@@ -186,10 +188,13 @@ class _OpenSearch:
     shares_stages: bool
     companions: tuple[Recipe, ...]
     closing: Closing
+    confirmation: Confirmation | None
 
     def run(self, folder: RunFolder) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, clock, forecast = self.conductor, self.conductor.clock, self.outlook.forecast
+        confirmation = self.confirmation
+        relay = Relay(conductor, self._confirm)
         slots = forecast.layout.slots
         context = worker_context(
             self.ground,
@@ -201,22 +206,27 @@ class _OpenSearch:
             reuse=self.outlook.reuse,
             stages=folder.stages if self.shares_stages else None,
             companions=self.companions,
+            confirming=confirmation.told if confirmation else None,
         )
         try:
-            run_on_ray(conductor, context, slots, folder.scratch)
-            conductor.settle()
-            return conclude(folder, self.ground, conductor, forecast=forecast, closing=self.closing)
+            run_on_ray(relay, context, slots, folder.scratch)
+            relay.settle()
+            said = confirmation.conclude(conductor.records) if confirmation else None
+            return conclude(folder, self.ground, conductor, forecast=forecast, closing=self.closing, confirmation=said)
         except KeyboardInterrupt:
-            conductor.suspend()
+            relay.suspend()
             with suppress(SearchFailedError):
                 conclude(folder, self.ground, conductor, forecast=forecast, closing=None)
             raise SearchInterruptedError(
                 f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
             ) from None
         except BaseException:
-            conductor.suspend()
+            relay.suspend()
             write_tables(folder, conductor.records, conductor.objective)
             raise
+
+    def _confirm(self) -> Conductor | None:
+        return self.confirmation.begin(self.conductor.records) if self.confirmation else None
 
 
 def _open(
@@ -241,22 +251,45 @@ def _open(
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
+    clock = _clock(config, ground, ledger.trials(), started_at)
+    policy = build_policy(config, ground, space, objective, predict=outlook.predict)
+    top = max(1, config.confirm.top)
     conductor = Conductor(
         ledger=ledger,
-        policy=build_policy(config, ground, space, objective, predict=outlook.predict),
+        policy=policy,
         objective=objective,
-        clock=_clock(config, ground, ledger.trials(), started_at),
+        clock=_before_confirmation(config, clock),
         slots=layout.slots.count,
         observer=observer,
         max_gpu_s=_gpu_seconds(config, layout),
         gpus=layout.slots.gpus,
-        on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder))),
+        on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top)),
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor, outlook))
     shares = config.reuse.stages == "on"
-    companions = likely_head_stages(conductor.policy, space, config.search.sampler) if shares else ()
-    return _OpenSearch(ground, conductor, outlook, shares, companions, Closing.of(config, started_at))
+    companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
+    confirmation = _confirmation(config, ground, folder, conductor, clock)
+    return _OpenSearch(ground, conductor, outlook, shares, companions, Closing.of(config, started_at), confirmation)
+
+
+def _confirmation(
+    config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Conductor, clock: Clock
+) -> Confirmation | None:
+    if not config.confirm.top:
+        return None
+    return Confirmation(
+        config=config.confirm,
+        folder=folder,
+        ground=ground,
+        objective=conductor.objective,
+        open_ledger=lambda: open_confirmation(folder, conductor.objective, config.search.storage),
+        clock=clock,
+        slots=conductor.slots,
+        seed=config.search.seed,
+        time_budget_s=config.search.time_budget_s,
+        note=conductor.observer.note,
+    )
 
 
 def _layout(config: SearchConfig, ground: Ground, room: Room, measured: Measurements, ledger: Ledger) -> Layout:
@@ -288,6 +321,14 @@ def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
     if hours is not None and not layout.slots.gpus:
         raise ConfigError(f"search.max_gpu_hours: is {hours:g}, but this search uses no GPU; give search.time_budget_s")
     return None if hours is None else 3600 * hours
+
+
+def _before_confirmation(config: SearchConfig, clock: Clock) -> Clock:
+    """The trials' clock: confirmation's share of a time budget is not theirs."""
+    budget = config.search.time_budget_s
+    if budget is None or clock.deadline is None or not config.confirm.top:
+        return clock
+    return replace(clock, deadline=clock.deadline - config.confirm.max_share * budget)
 
 
 def _plan(

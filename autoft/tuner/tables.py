@@ -69,6 +69,14 @@ def winner_of(records: Sequence[TrialRecord], objective: Objective) -> TrialReco
     return best[0] if best else None
 
 
+def chosen(
+    records: Sequence[TrialRecord], objective: Objective, confirmation: Mapping[str, Any] | None
+) -> TrialRecord | None:
+    """The winner that confirmation names, else that of validation."""
+    number = confirmation["winner"] if confirmation else None
+    return winner_of(records, objective) if number is None else records[number]
+
+
 def summarise(
     records: Sequence[TrialRecord],
     objective: Objective,
@@ -77,6 +85,7 @@ def summarise(
     wall_s: float,
     notes: Sequence[str],
     forecast: Forecast | None = None,
+    confirmation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -87,11 +96,12 @@ def summarise(
         wall_s: seconds from the start of the search to the written recipe.
         notes: sentences that belong to the result.
         forecast: what was planned.
+        confirmation: what it said, and who won; None where there was none.
     """
     predicted = predicted_in_all(records, forecast.building_s if forecast else 0.0)
     compute_s = sum(record.compute_s for record in records)
     surprise = surprise_at(compute_s, predicted)
-    winner = winner_of(records, objective)
+    winner = chosen(records, objective, confirmation)
     best = winner.best(objective) if winner else None
     return {
         "metric": objective.metric,
@@ -102,6 +112,7 @@ def summarise(
         "baselines": {
             record.baseline: _baseline(record, objective, test) for record in records if record.baseline is not None
         },
+        "confirmation": dict(confirmation) if confirmation else None,
         "trials": dict(Counter(str(record.state) for record in records)),
         "reasons": dict(Counter(record.reason for record in records if record.reason)),
         "wall_s": round(wall_s, 3),

@@ -36,6 +36,7 @@ def search_command(pictures, tmp_path):
         "--set=data.image_size=32",
         "--set=search.scheduler=none",
         "--set=prune=off",
+        "--set=confirm=off",
         *more,
     )
 

@@ -18,7 +18,10 @@ from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
-SHORT = {"stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}]}
+SHORT = {
+    "confirm": "off",
+    "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}],
+}
 
 
 def search(path, *, model=None, data=None, num_samples=6, overrides=None, **more):

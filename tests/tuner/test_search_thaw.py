@@ -20,6 +20,7 @@ from autoft.tuner.simulator import simulate
 
 pytestmark = pytest.mark.slow
 SETTINGS = {
+    "confirm": "off",
     "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 6, "unfreeze": 1, "lr": 1e-3}],
     "search.scheduler": "thaw",
     "search.grace_period": 1,

@@ -1,0 +1,30 @@
+"""The ``confirm`` section of search.yaml."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from autoft.recipe import Config
+
+
+class ConfirmConfig(Config):
+    """How the best few are compared before one is called the winner; ``confirm: off`` takes the best by validation."""
+
+    top: NonNegativeInt = 3
+    """Recipes beside the baselines; 0 turns confirmation off."""
+    seeds: PositiveInt = 2
+    """Runs of each, every one with a fresh seed and, where items are few, on another held-out fold."""
+    max_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.25
+    """Of the time budget, kept free for it; without a budget of all computing."""
+    refit: bool = False
+    """Whether best_model is trained again, on train and validation together, with the winner's fixed length."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_word_is_for_all_of_it(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            value = "on" if value else "off"
+        if value == "on":
+            return {}
+        return value if isinstance(value, Mapping) or value != "off" else {"top": 0}

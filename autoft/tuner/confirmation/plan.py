@@ -1,0 +1,160 @@
+"""What is run again: which recipes, how often, in what order. Pure functions of the trials' records."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from autoft.recipe import Recipe
+from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState
+from autoft.streams import stream_seed
+from autoft.training import fixed_length
+from autoft.training.lengths import kept_evaluation
+from autoft.tuner.confirmation.config import ConfirmConfig
+from autoft.tuner.predict import FORKED, predicted_s
+
+_ALWAYS = ("head_only", "standard")
+"""Baselines to which the winner is compared: they come before the second best."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmPlan:
+    """Run s of all candidates comes before run s + 1 of any."""
+
+    after: int
+    """Trials that had ended when it was made."""
+    candidates: tuple[int, ...]
+    """Trials, the most important first."""
+    runs: int
+    """Of each."""
+    left_out: str = ""
+    """A sentence about what did not fit."""
+
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Trial and run, in the order in which they are run."""
+        return tuple((trial, run) for run in range(self.runs) for trial in self.candidates)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `plain`."""
+        return cls(**{**plain, "candidates": tuple(plain["candidates"])})
+
+
+def ended(records: Sequence[TrialRecord]) -> int:
+    """How many trials have ended: as long as it stays, so does the plan."""
+    return sum(record.state.finished for record in records)
+
+
+def plan_runs(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    config: ConfirmConfig,
+    *,
+    seconds: float,
+    able: Callable[[TrialRecord], bool] = lambda _record: True,
+) -> ConfirmPlan:
+    """What fits into ``seconds`` of computing: fewer candidates before fewer runs, the costliest last resort first.
+
+    Args:
+        records: all trials.
+        objective: what decides.
+        config: how many.
+        seconds: of all workers together.
+        able: whether a trial's weights are still there: only then can it win.
+    """
+    wanted = [record for record in finalists(records, objective, config.top) if able(record)]
+    costs = {record.number: again_s(record, records, objective) for record in wanted}
+    for runs in range(config.seeds, 0, -1):
+        fitting, spent = [], 0.0
+        for record in wanted:
+            if spent + runs * costs[record.number] <= seconds:
+                fitting.append(record)
+                spent += runs * costs[record.number]
+        if wanted and wanted[0] in fitting and (len(fitting) > 1 or len(wanted) == 1):
+            return ConfirmPlan(
+                ended(records),
+                tuple(record.number for record in fitting),
+                runs,
+                _left_out(wanted, fitting, runs, config),
+            )
+    needed = sum(sorted(costs.values())[:2])
+    told = f"two of them take {needed:.0f} s, its share was {seconds:.0f} s" if costs else "no trial has a value"
+    return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
+
+
+def finalists(records: Sequence[TrialRecord], objective: Objective, top: int) -> list[TrialRecord]:
+    """The best trials and all baselines with a value, the most important first."""
+    valued = [record for record in records if record.best(objective) and record.state != TrialState.FAIL]
+    valued = [record for record in valued if record.state.finished]
+    ranked = sorted(valued, key=lambda record: (-_score(record, objective), record.number))[:top]
+    first = [record for record in valued if record.baseline in _ALWAYS]
+    others = [record for record in valued if record.baseline and record.baseline not in _ALWAYS]
+    return list({record.number: record for record in (*ranked[:1], *first, *ranked[1:], *others)}.values())
+
+
+def again_s(record: TrialRecord, records: Sequence[TrialRecord], objective: Objective) -> float:
+    """Seconds that a trial as run takes on one worker: what was predicted, times what predictions were off by."""
+    kept = _kept(record, objective)
+    per_epoch = record.proposal.predicted
+    if per_epoch:
+        predicted = sum(per_epoch.get(each.stage, 0.0) * each.epoch for each in kept)
+        return predicted * _off_by(records)
+    last = kept[-1].index
+    counted = [each for each in record.curve if each.index <= last]
+    return sum(each.compute_s + (each.saved_s if each.reused.startswith(FORKED) else 0.0) for each in counted)
+
+
+def run_proposal(record: TrialRecord, run: int, objective: Objective, *, seed: int) -> Proposal:
+    """The recipe of a run: the trial as run, with a fixed length and a fresh seed."""
+    recipe = Recipe.parse(record.proposal.recipe, where=f"trial {record.number}")
+    fixed = fixed_length(recipe, record.curve, objective).model_copy(update={"seed": fresh_seed(seed, run)})
+    return Proposal(fixed.full(), origin_of(record.number, run), predicted=record.proposal.predicted)
+
+
+def fresh_seed(seed: int, run: int) -> int:
+    """The seed of all recipes in a run."""
+    return stream_seed(seed, "confirm", run) % 2**31
+
+
+def origin_of(trial: int, run: int) -> str:
+    """How a run is named in the ledger."""
+    return f"confirm:{trial}:{run}"
+
+
+def pair_of(record: TrialRecord) -> tuple[int, int]:
+    """Trial and run of a record in the confirmation's ledger."""
+    _, trial, run = record.proposal.origin.split(":")
+    return int(trial), int(run)
+
+
+def _kept(record: TrialRecord, objective: Objective) -> list[Evaluation]:
+    """The evaluation that each stage ended with, up to the stage of the best one."""
+    best = record.best(objective)
+    assert best is not None
+    names = list(dict.fromkeys(each.stage for each in record.curve))
+    names = names[: names.index(best.stage) + 1]
+    return [kept for name in names if (kept := kept_evaluation(record.curve, name, objective))]
+
+
+def _off_by(records: Sequence[TrialRecord]) -> float:
+    known = [(record.compute_s, predicted_s(record) or 0.0) for record in records]
+    predicted = sum(seconds for _, seconds in known)
+    measured = sum(seconds for seconds, each in known if each)
+    return measured / predicted if predicted > 0.0 and measured > 0.0 else 1.0
+
+
+def _score(record: TrialRecord, objective: Objective) -> float:
+    best = record.best(objective)
+    assert best is not None
+    return objective.score(best.value)
+
+
+def _left_out(wanted: Sequence[TrialRecord], kept: Sequence[TrialRecord], runs: int, config: ConfirmConfig) -> str:
+    numbers = [str(record.number) for record in wanted if record not in kept]
+    parts = [f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)} left out"] if numbers else []
+    if runs < config.seeds:
+        parts.append(f"{runs} of {config.seeds} runs of each")
+    return f"for lack of time: {' and '.join(parts)}" if parts else ""

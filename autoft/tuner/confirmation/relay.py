@@ -1,0 +1,85 @@
+"""Two conductors as one: the search's and, when its trials are over, confirmation's. The same workers serve both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from autoft.interrupts import unbroken
+from autoft.record import Action
+from autoft.tuner.conductor import Assignment, Conductor, Turn
+from autoft.tuner.confirmation.plan import pair_of
+from autoft.tuner.confirmation.runs import ticket
+from autoft.tuner.worker import Report
+
+
+@dataclass
+class Relay:
+    """What runs a search asks this as it would ask a `Conductor`.
+
+    Args:
+        trials: opened.
+        then: called once, when every trial has ended: the opened conductor of confirmation, or None.
+    """
+
+    trials: Conductor
+    then: Callable[[], Conductor | None]
+    confirmation: Conductor | None = None
+    _handed_over: bool = field(default=False, repr=False)
+
+    @property
+    def trials_to_come(self) -> int:
+        """How many trials there are to run, at most; where there are none, runs of confirmation may still come."""
+        return self.trials.trials_to_come or 1
+
+    @unbroken()
+    def next_trial(self) -> Assignment | Turn:
+        """A trial, or a confirmation run, for a free worker."""
+        if not self._handed_over:
+            turn = self.trials.next_trial()
+            if turn is not Turn.FINISHED or self.trials.failed:
+                return turn
+            if self.trials.busy:
+                return Turn.WAIT
+            self._handed_over = True
+            self.trials.settle()
+            self.confirmation = self.then()
+        if self.confirmation is None:
+            return Turn.FINISHED
+        turn = self.confirmation.next_trial()
+        if not isinstance(turn, Assignment):
+            return turn
+        _, run = pair_of(self.confirmation.ledger.trial(turn.number))
+        return replace(turn, number=ticket(turn.number), run=run)
+
+    def hear(self, number: int, report: Report) -> Action:
+        """Take a worker's report."""
+        conductor, own = self._of(number)
+        return conductor.hear(own, report)
+
+    def lost(self, number: int, cause: str) -> None:
+        """The worker process died and could not be replaced."""
+        conductor, own = self._of(number)
+        conductor.lost(own, cause)
+
+    def suspend(self) -> None:
+        """The search is interrupted."""
+        self.trials.suspend()
+        if self.confirmation:
+            self.confirmation.suspend()
+
+    def settle(self) -> None:
+        """The search is over."""
+        self.trials.settle()
+
+    def raise_if_failed(self) -> None:
+        """End the search when its trials fail for one cause.
+
+        Raises:
+            SearchFailedError: with that cause.
+        """
+        self.trials.raise_if_failed()
+
+    def _of(self, number: int) -> tuple[Conductor, int]:
+        if number >= 0:
+            return self.trials, number
+        assert self.confirmation is not None
+        return self.confirmation, ticket(number)

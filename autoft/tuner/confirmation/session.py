@@ -1,0 +1,153 @@
+"""Confirmation of one search: opened when its trials are over, and concluded from what its runs left behind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoft.data.folds import fold_count
+from autoft.model import plan_stage
+from autoft.recipe import Recipe
+from autoft.record import Objective, TrialRecord, TrialState
+from autoft.study import OptunaLedger
+from autoft.training import as_run, best_weights
+from autoft.tuner.conductor import BUDGET, Clock, Conductor
+from autoft.tuner.confirmation.config import ConfirmConfig
+from autoft.tuner.confirmation.plan import ConfirmPlan, again_s, ended, pair_of, plan_runs
+from autoft.tuner.confirmation.policy import ConfirmPolicy
+from autoft.tuner.confirmation.runs import read_outcome
+from autoft.tuner.confirmation.verdict import Entrant, judge, plain_verdict
+from autoft.tuner.observer import Silent
+from autoft.tuner.prepare import Ground
+from autoft.tuner.quota import removed
+from autoft.tuner.run_folder import RunFolder
+from autoft.tuner.worker import Confirming
+
+_PLAN = "plan"
+
+
+@dataclass
+class Confirmation:
+    """Runs finalists again and says which one won."""
+
+    config: ConfirmConfig
+    folder: RunFolder
+    ground: Ground
+    objective: Objective
+    open_ledger: Callable[[], OptunaLedger]
+    clock: Clock
+    """Its deadline is that of the whole search."""
+    slots: int
+    seed: int
+    """Of the study."""
+    time_budget_s: float | None
+    note: Callable[[str], None]
+    _plan: ConfirmPlan | None = None
+    _ledger: OptunaLedger | None = None
+    _records: Sequence[TrialRecord] = field(default_factory=tuple)
+
+    @property
+    def told(self) -> Confirming:
+        """What workers are told of it."""
+        return Confirming(self.folder.confirm.resolve(), self.seed, self.clock.deadline)
+
+    def begin(self, trials: Sequence[TrialRecord]) -> Conductor | None:
+        """The conductor of what is to be run again, opened; None where nothing is."""
+        ledger = self._ledger = self._ledger or self.open_ledger()
+        self.folder.clear_runs_from(len(ledger.trials()))
+        plan = self._plan = self._planned(ledger, trials)
+        if not plan.runs:
+            return None
+        policy = ConfirmPolicy(plan=plan, trials=trials, objective=self.objective, seed=self.seed)
+        conductor = Conductor(
+            ledger=ledger,
+            policy=policy,
+            objective=self.objective,
+            clock=self.clock,
+            slots=self.slots,
+            observer=Silent(),
+            on_trial_end=self._tidy,
+        )
+        conductor.open()
+        if conductor.trials_to_come:
+            which = ", ".join(str(trial) for trial in plan.candidates)
+            self.note(f"confirming trials {which}: {plan.runs} runs of each with fresh seeds")
+        return conductor
+
+    def conclude(self, trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
+        """What summary.json says of it; ``winner`` is None where the best by validation stays the winner."""
+        plan, ledger = self._plan, self._ledger
+        if plan is None or ledger is None:
+            return None
+        nothing = {"runs": 0, "folds": fold_count(self.ground.data), "candidates": [], "winner": None}
+        if not plan.runs:
+            return {**nothing, "why": plan.left_out}
+        wanted = set(plan.pairs())
+        ours = {pair: record for record in ledger.trials() if (pair := pair_of(record)) in wanted}
+        read = {pair: read_outcome(self._path(record), self.objective) for pair, record in ours.items()}
+        outcomes = {pair: outcome for pair, outcome in read.items() if outcome}
+        failed = frozenset(trial for (trial, _), record in ours.items() if _has_failed(record))
+        entrants = [self._entrant(trials[number], trials) for number in plan.candidates]
+        verdict = judge(entrants, outcomes, failed, self.objective, groups=self.ground.data.groups)
+        told = [plan.left_out, *(f"trial {number} diverged or crashed with a fresh seed" for number in sorted(failed))]
+        if verdict is None:
+            return {**nothing, "why": _joined("the best by validation stays: too few runs came to their end", *told)}
+        plain = plain_verdict(verdict)
+        dropped = [one for one in entrants if one not in verdict.entrants and one.trial not in failed]
+        if dropped or len(verdict.runs) < plan.runs:
+            told.append("the time budget ended before all runs did")
+        return {**plain, "folds": fold_count(self.ground.data), "why": _joined(plain["why"], *told)}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._ledger:
+            self._ledger.close()
+
+    def _planned(self, ledger: OptunaLedger, trials: Sequence[TrialRecord]) -> ConfirmPlan:
+        """The plan that the study keeps, unless trials have ended since; else a new one, and kept."""
+        stored = ledger.meta().get(_PLAN)
+        if stored and stored["after"] == ended(trials) and stored["runs"]:
+            return ConfirmPlan.from_plain(stored)
+        plan = plan_runs(trials, self.objective, self.config, seconds=self._seconds(trials), able=self._able)
+        ledger.set_meta(_PLAN, plan.plain())
+        return plan
+
+    def _seconds(self, trials: Sequence[TrialRecord]) -> float:
+        """Of computing, all workers together: a share of the time budget, or beside what the trials computed."""
+        share = self.config.max_share
+        if self.time_budget_s is not None:
+            return max(0.0, min(self.clock.left_s, share * self.time_budget_s)) * self.slots
+        return share / (1.0 - share) * sum(record.compute_s for record in trials)
+
+    def _able(self, record: TrialRecord) -> bool:
+        return best_weights(self.folder.trial(record.number) / "checkpoint") is not None
+
+    def _entrant(self, record: TrialRecord, trials: Sequence[TrialRecord]) -> Entrant:
+        recipe = Recipe.parse(record.proposal.recipe, where=f"trial {record.number}")
+        loaded = self.ground.loaded
+        stages = as_run(recipe, record.curve, self.objective).stages
+        touched = frozenset[int]().union(*(plan_stage(stage, loaded).trainable for stage in stages))
+        return Entrant(
+            record.number,
+            record.proposal.origin,
+            sum(loaded.card.groups[index].num_parameters for index in touched),
+            again_s(record, trials, self.objective),
+            head_alone=touched == {len(loaded.groups) - 1},
+        )
+
+    def _tidy(self, conductor: Conductor) -> None:
+        """What a run left beside its outcome is of no use when it has ended."""
+        for record in conductor.records:
+            if record.state.finished:
+                removed(self._path(record) / "checkpoint")
+
+    def _path(self, record: TrialRecord) -> Path:
+        return self.folder.confirm / f"{record.number:04d}"
+
+
+def _has_failed(record: TrialRecord) -> bool:
+    return record.state == TrialState.FAIL or (record.state == TrialState.PRUNED and record.reason != BUDGET)
+
+
+def _joined(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)
