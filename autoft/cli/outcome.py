@@ -94,8 +94,6 @@ def confirmed(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"        {summary['metric']} {number(one['mean'])}{between} in {one['runs']} fresh runs"
     for part in found.get("unfreezing", {}).values():
         yield f"        {part['text']}"
-    if refit := found.get("refit"):
-        yield f"        {refit['text']}"
 
 
 def scores(summary: Mapping[str, Any]) -> Table:

@@ -53,13 +53,6 @@ def held_out(data: DataHandle, run: int, *, seed: int) -> DataHandle:
     )
 
 
-def together(data: DataHandle) -> DataHandle:
-    """The data with validation items trained on as well; they are still evaluated, which says nothing any more."""
-    name = f"{data.fingerprint} train and val"
-    splits = replace(data.splits, train=_pool(data))
-    return replace(data, splits=splits, fingerprint=blake2b(name.encode(), digest_size=8).hexdigest())
-
-
 def fold_places(
     strata: NDArray[np.int64], groups: NDArray[np.str_] | None, folds: int, *, seed: int
 ) -> NDArray[np.int64]:

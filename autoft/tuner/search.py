@@ -324,11 +324,10 @@ def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
 
 
 def _before_confirmation(config: SearchConfig, clock: Clock) -> Clock:
-    """The trials' clock: confirmation's share of a time budget is not theirs."""
-    budget = config.search.time_budget_s
-    if budget is None or clock.deadline is None or not config.confirm.top:
+    """The trials' clock: of the time that is left when they begin, confirmation's share is not theirs."""
+    if clock.deadline is None or not config.confirm.top:
         return clock
-    return replace(clock, deadline=clock.deadline - config.confirm.max_share * budget)
+    return replace(clock, deadline=clock.deadline - config.confirm.max_share * max(0.0, clock.left_s))
 
 
 def _plan(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reuse_runs import data_of
 
-from autoft.data.folds import FEW_ITEMS, fold_count, fold_places, held_out, together
+from autoft.data.folds import FEW_ITEMS, fold_count, fold_places, held_out
 
 
 @pytest.fixture
@@ -61,9 +61,3 @@ def test_there_are_no_more_folds_than_groups(data):
     groups = np.array([f"g{number % 2}" for number in range(len(data))])
     assert fold_count(replace(data, groups=groups)) == 2
     assert fold_count(replace(data, groups=np.full(len(data), "one"))) == 0
-
-
-def test_together_trains_on_what_was_held_out_too(data):
-    both = together(data)
-    assert len(both.splits.train) == len(data.splits.train) + len(data.splits.val)
-    assert both.fingerprint != data.fingerprint

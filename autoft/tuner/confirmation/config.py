@@ -16,9 +16,7 @@ class ConfirmConfig(Config):
     seeds: PositiveInt = 2
     """Runs of each, every one with a fresh seed and, where items are few, on another held-out fold."""
     max_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.25
-    """Of the time budget, kept free for it; without a budget of all computing."""
-    refit: bool = False
-    """Whether best_model is trained again, on train and validation together, with the winner's fixed length."""
+    """Of the time that is left of a budget when trials begin, kept free for it; without one, of all computing."""
 
     @model_validator(mode="before")
     @classmethod
