@@ -61,13 +61,20 @@ class ConductedScheduler(TrialScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
         self._stopped: set[str] = set()
+        self._controller: TuneController | None = None
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
         """Metric and mode are the conductor's business."""
         return True
 
-    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Nothing to do."""
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
+        """Remember who runs the trials."""
+        self._controller = tune_controller
+
+    def give_back(self) -> None:
+        """End the workers and give back what they hold; Tune does not after an interruption."""
+        if self._controller:
+            self._controller.cleanup()  # type: ignore[no-untyped-call]
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """A worker process died; Tune starts the trial again, and it restores itself."""

@@ -49,6 +49,11 @@ class RaySession:
         if self._mine:
             self._thread.start()
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether Ray was running before, and will be afterwards."""
+        return not self._mine
+
     def ready(self) -> None:
         """Wait until Ray is up.
 
@@ -108,7 +113,9 @@ def ray_session() -> Iterator[RaySession]:
         session.close()
 
 
-def run_on_ray(conductor: Conductor | Relay, context: WorkerContext, slots: Slots, scratch: Path) -> None:
+def run_on_ray(
+    conductor: Conductor | Relay, context: WorkerContext, slots: Slots, scratch: Path, *, borrowed: bool = False
+) -> None:
     """Run until the conductor has no more trials.
 
     Args:
@@ -116,6 +123,7 @@ def run_on_ray(conductor: Conductor | Relay, context: WorkerContext, slots: Slot
         context: what the workers need; put once into Ray's object store.
         slots: trials at a time.
         scratch: a folder for Ray Tune's own files, of no use afterwards.
+        borrowed: Ray goes on when the search is over, so that nothing may be left in it.
 
     Raises:
         SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
@@ -124,12 +132,13 @@ def run_on_ray(conductor: Conductor | Relay, context: WorkerContext, slots: Slot
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)  # all workers start at once, not one after the other
     meeting = Meeting(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
     trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context, meeting))
+    scheduler = ConductedScheduler(conductor)
     resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=ConductedSearcher(conductor),
-            scheduler=ConductedScheduler(conductor),
+            scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -146,6 +155,10 @@ def run_on_ray(conductor: Conductor | Relay, context: WorkerContext, slots: Slot
         tuner.fit()
     except tune.TuneError as error:
         raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
+    except BaseException:
+        if borrowed:
+            scheduler.give_back()
+        raise
     conductor.raise_if_failed()
 
 

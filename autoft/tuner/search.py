@@ -171,7 +171,7 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
             opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
             try:
-                return opened.run(folder)
+                return opened.run(folder, borrowed_ray=ray.borrowed)
             finally:
                 if config.search.record_curves:
                     conductor = opened.conductor
@@ -190,7 +190,7 @@ class _OpenSearch:
     closing: Closing
     confirmation: Confirmation | None
 
-    def run(self, folder: RunFolder) -> SearchResult:
+    def run(self, folder: RunFolder, *, borrowed_ray: bool) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, clock, forecast = self.conductor, self.conductor.clock, self.outlook.forecast
         confirmation = self.confirmation
@@ -209,7 +209,7 @@ class _OpenSearch:
             confirming=confirmation.told if confirmation else None,
         )
         try:
-            run_on_ray(relay, context, slots, folder.scratch)
+            run_on_ray(relay, context, slots, folder.scratch, borrowed=borrowed_ray)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return conclude(folder, self.ground, conductor, forecast=forecast, closing=self.closing, confirmation=said)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
+import ray
 import torch
 from tiny import TinyNet, tiny_data
 
@@ -53,24 +55,39 @@ def search(path, observer):
     return autoft.search(TinyNet(), data, space=SPACE, **more)
 
 
+def free_cpus():
+    """CPUs of the running Ray that nobody holds; waits a little for what is being given back."""
+    end = time.monotonic() + 10
+    while (free := ray.available_resources().get("CPU", 0)) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    return free
+
+
 @dataclass(frozen=True)
 class Run:
     """A search that was interrupted and went on to its end."""
 
     first: Watch
+    free_cpus: float
+    """Of two, after the interruption."""
     between: pd.DataFrame
     second: Watch
     result: autoft.SearchResult
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, shared_ray):
     path = tmp_path_factory.mktemp("runs")
     first, second = Watch(interrupt_at=3), Watch()
     with pytest.raises(SearchInterruptedError):
         search(path, first)
+    free = free_cpus()
     between = pd.read_csv(path / "tiny/trials.csv")
-    return Run(first, between, second, search(path, second))
+    return Run(first, free, between, second, search(path, second))
+
+
+def test_an_interrupted_search_leaves_nothing_in_a_ray_that_goes_on(run):
+    assert run.free_cpus == 2
 
 
 def test_an_interruption_leaves_paused_trials_waiting_with_their_reason(run):
