@@ -1,10 +1,15 @@
 """``autoft best``: the recipe of a run, and why it won."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from autoft.cli.options import AsJson, RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from rich.table import Table
 
     from autoft.tuner.result import SearchResult
@@ -12,7 +17,11 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-def best(run: RunFolder, as_json: AsJson = False) -> None:
+def best(
+    run: RunFolder,
+    as_json: AsJson = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Print the Pareto front of several objectives.")] = False,
+) -> None:
     """Print the best recipe of a run as YAML, and why it won.
 
     In a pipe the reasons are YAML comments, so that ``autoft best runs/photos > recipe.yaml`` is a recipe.
@@ -22,6 +31,13 @@ def best(run: RunFolder, as_json: AsJson = False) -> None:
     from autoft.tuner.result import load_result
 
     result = load_result(run)
+    if pareto:
+        front = result.pareto
+        if as_json:
+            print_json(front)
+        else:
+            _print(_front(front))
+        return
     recipe = result.best_recipe.full()
     if as_json:
         print_json({"recipe": recipe, "summary": result.summary})
@@ -46,6 +62,27 @@ def _print_why(result: "SearchResult") -> None:
     if not sys.stdout.isatty():
         text = "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
     sys.stdout.write(text)
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _front(front: "Mapping[str, Any]") -> "Table":
+    """The trials that no other betters in all objectives, the best by the first on top."""
+    from rich.table import Table
+
+    from autoft.cli.output import number
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trial")
+    for name, mode in front["objectives"].items():
+        table.add_column(f"{name} ({mode})", justify="right")
+    for point in front["front"]:
+        table.add_row(str(point["trial"]), *(number(value) for value in point["values"].values()))
+    return table
 
 
 def leaders(result: "SearchResult") -> "Table":

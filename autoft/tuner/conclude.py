@@ -17,6 +17,7 @@ from autoft.training import as_run, best_weights, evaluate, load_weights, save_m
 from autoft.tuner.closing import Allowance, Closing, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.forecast import Forecast
+from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
@@ -37,6 +38,7 @@ def conclude(
     forecast: Forecast,
     closing: Closing | None,
     confirmation: Mapping[str, Any] | None = None,
+    objectives: Sequence[Objective] = (),
 ) -> SearchResult:
     """Write best_recipe.yaml, best_model.safetensors, the tables and summary.json.
 
@@ -48,6 +50,7 @@ def conclude(
         closing: what is done beside; None neither scores the test split nor does more, as after an interruption, when
             the choice is not final.
         confirmation: what it said; its winner is the search's.
+        objectives: where there are several, the deciding one first.
 
     Raises:
         SearchFailedError: no trial was evaluated.
@@ -75,7 +78,8 @@ def conclude(
         confirmation=_with_test(confirmation, test.get(winner.number), ground, objective),
     )
     why = conductor.stopped_because if closing else "interrupted"
-    summary = {**told, **extra, "stopped_because": why}
+    front = {"pareto": pareto_front(records, objectives, ground.loaded)} if objectives else {}
+    summary = {**told, **extra, "stopped_because": why, **front}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from autoft.cache import ReuseConfig
 from autoft.errors import ConfigError
@@ -16,6 +24,8 @@ from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.schedulers import SchedulerName
 
 DEFAULT_SPACE = "freeze_depth"
+COST, PARAMETERS = "cost", "parameters"
+"""Objectives that are no metrics."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -33,6 +43,9 @@ class SearchSection(Config):
 
     metric: str | None = None
     """Default: accuracy, average_precision or mae, by task."""
+    objectives: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Metrics, ``cost`` (predicted seconds of training) and ``parameters`` (trained ones), of which summary.json shows
+    the Pareto front. The first is the metric that decides: proposals, pruning and the best recipe go by it alone."""
     num_samples: PositiveInt = 24
     """Recipes to try, baselines included."""
     time_budget_s: PositiveFloat | None = None
@@ -58,6 +71,25 @@ class SearchSection(Config):
     seed: NonNegativeInt = 0
     storage: str | None = None
     """Optuna storage URL of the study; default: study.db in the run folder."""
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names and names[0] in {COST, PARAMETERS}:
+            raise ConfigError(f"must begin with the metric that decides, got {names[0]}; put it later")
+        if repeated := sorted({name for name in names or () if names and names.count(name) > 1}):
+            raise ConfigError(f"must differ, got {', '.join(repeated)} more than once")
+        return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_objective_decides(cls, value: Any) -> Any:
+        names = value.get("objectives") if isinstance(value, Mapping) else None
+        if not isinstance(names, list | tuple) or not names or names[0] in {COST, PARAMETERS}:
+            return value
+        if value.get("metric") not in {None, names[0]}:
+            raise ConfigError(f"objectives must begin with the metric, {value['metric']}, got {names[0]}")
+        return {**value, "metric": names[0]}
 
 
 class ResourcesSection(Config):

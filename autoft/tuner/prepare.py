@@ -21,6 +21,7 @@ from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
+from autoft.tuner.pareto import objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import PredictingSampler, build_sampler
 from autoft.tuner.units import UnitCounter
@@ -55,6 +56,7 @@ def check_before_spending(config: SearchConfig, recipe: Recipe, space: Any) -> N
         ConfigError: a search space that does not fit the model.
     """
     Task(recipe.data.task).objective(config.search.metric)
+    objectives_of(config.search.objectives or (), Task(recipe.data.task))
     card = build_card(recipe.model, image_size=recipe.data.image_size)
     build_space(config.space if space is None else space, complete(recipe, card).full(), card)
 

@@ -53,6 +53,21 @@ class SearchResult:
         confirmation: dict[str, Any] | None = self.summary.get("confirmation")
         return confirmation
 
+    @property
+    def pareto(self) -> dict[str, Any]:
+        """The objectives with their modes, and the trials that no other betters in all of them.
+
+        Raises:
+            RunError: the search had one objective.
+        """
+        if "pareto" not in self.summary:
+            raise RunError(
+                f"{self.path}: had one objective, {self.summary['metric']}; for a front of its trials: autoft resume "
+                f"{self.path} --set search.objectives=[{self.summary['metric']},cost]"
+            )
+        front: dict[str, Any] = self.summary["pareto"]
+        return front
+
     def trials_dataframe(self) -> pd.DataFrame:
         """One row per trial: state, reason, value, stage, epochs, seconds, parameters."""
         return pd.read_csv(RunFolder(self.path).trials_csv, keep_default_na=True)

@@ -12,7 +12,7 @@ from autoft.cache.measure import Measurements
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.pruning.replay import save_task
 from autoft.recipe import Recipe, parse_assignment
-from autoft.record import TrialRecord
+from autoft.record import Objective, TrialRecord
 from autoft.study import Ledger
 from autoft.tuner.closing import Closing, closing_seconds
 from autoft.tuner.companions import likely_head_stages
@@ -25,6 +25,7 @@ from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
 from autoft.tuner.observer import Observer, SearchPlan, Silent
+from autoft.tuner.pareto import objectives_of
 from autoft.tuner.prepare import (
     Ground,
     build_policy,
@@ -189,6 +190,8 @@ class _OpenSearch:
     companions: tuple[Recipe, ...]
     closing: Closing
     confirmation: Confirmation | None
+    objectives: tuple[Objective, ...]
+    """Where there are several."""
 
     def run(self, folder: RunFolder, *, borrowed_ray: bool) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
@@ -212,11 +215,11 @@ class _OpenSearch:
             run_on_ray(relay, context, slots, folder.scratch, borrowed=borrowed_ray)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
-            return conclude(folder, self.ground, conductor, forecast=forecast, closing=self.closing, confirmation=said)
+            return self._conclude(folder, self.closing, said)
         except KeyboardInterrupt:
             relay.suspend()
             with suppress(SearchFailedError):
-                conclude(folder, self.ground, conductor, forecast=forecast, closing=None)
+                self._conclude(folder, None)
             raise SearchInterruptedError(
                 f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
             ) from None
@@ -227,6 +230,19 @@ class _OpenSearch:
 
     def _confirm(self) -> Conductor | None:
         return self.confirmation.begin(self.conductor.records) if self.confirmation else None
+
+    def _conclude(
+        self, folder: RunFolder, closing: Closing | None, said: Mapping[str, Any] | None = None
+    ) -> SearchResult:
+        return conclude(
+            folder,
+            self.ground,
+            self.conductor,
+            forecast=self.outlook.forecast,
+            closing=closing,
+            confirmation=said,
+            objectives=self.objectives,
+        )
 
 
 def _open(
@@ -239,6 +255,7 @@ def _open(
     started_at: float,
 ) -> _OpenSearch:
     objective = ground.data.task.objective(config.search.metric)
+    objectives = objectives_of(config.search.objectives or (), ground.data.task)
     who = identity(ground.recipe, ground.data, objective)
     if folder.exists:
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
@@ -270,7 +287,8 @@ def _open(
     shares = config.reuse.stages == "on"
     companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
     confirmation = _confirmation(config, ground, folder, conductor, clock)
-    return _OpenSearch(ground, conductor, outlook, shares, companions, Closing.of(config, started_at), confirmation)
+    closing = Closing.of(config, started_at)
+    return _OpenSearch(ground, conductor, outlook, shares, companions, closing, confirmation, objectives)
 
 
 def _confirmation(

@@ -30,7 +30,16 @@ def runs(tmp_path_factory):
 def searched(autoft, photos, runs):
     """A search of the three baselines and one drawn recipe."""
     return autoft(
-        "search", *SMALL, "--data", photos, "--num-samples=4", "--name=first", "--storage-path", runs, "--json"
+        "search",
+        *SMALL,
+        "--data",
+        photos,
+        "--num-samples=4",
+        "--name=first",
+        "--storage-path",
+        runs,
+        "--json",
+        "--set=search.objectives=[accuracy,cost,parameters]",
     )
 
 
@@ -76,6 +85,13 @@ def test_best_as_json_has_recipe_and_summary(autoft, run):
     printed = json.loads(autoft("best", run, "--json").stdout)
     assert Recipe.parse(printed["recipe"], where="printed") == Recipe.load(run / "best_recipe.yaml")
     assert printed["summary"]["winner"] is not None
+
+
+def test_best_shows_the_front_of_several_objectives(autoft, run):
+    shown = autoft("best", run, "--pareto").stdout.splitlines()
+    printed = json.loads(autoft("best", run, "--pareto", "--json").stdout)
+    assert shown[0].split() == ["trial", "accuracy", "(max)", "cost", "(min)", "parameters", "(min)"]
+    assert [line.split()[0] for line in shown[1:]] == [str(point["trial"]) for point in printed["front"]]
 
 
 def test_train_gives_the_winners_value_again_exactly_and_writes_what_it_made(autoft, run, photos, tmp_path):

@@ -74,6 +74,15 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("output.name=../x", "output.name: must be a plain file name", id="path as name"),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
         pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe', 'gp', 'cmaes'", id="sampler"),
+        pytest.param(
+            "search.objectives=[cost, accuracy]",
+            "search.objectives: must begin with the metric",
+            id="what is no metric first",
+        ),
+        pytest.param(
+            "search.objectives=[mae, cost, cost]", "must differ, got cost more than once", id="twice the same"
+        ),
+        pytest.param("search.objectives=[accuracy]", "search.objectives: ", id="one objective"),
         pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
         pytest.param("space=[1]", "space: must be a mapping", id="space of another kind"),
@@ -83,6 +92,14 @@ def test_a_broken_rule_is_told_with_its_path(assignment, told):
     with pytest.raises(ConfigError) as caught:
         resolved(assignment)
     assert told in str(caught.value)
+
+
+def test_the_first_objective_is_the_metric_and_no_other_is():
+    config = resolved("search.objectives=[log_loss, cost]")
+    assert config.search.metric == "log_loss"
+    assert SearchConfig.parse(config.full(), where="again") == config
+    with pytest.raises(ConfigError, match="must begin with the metric, accuracy, got log_loss"):
+        resolved("search.metric=accuracy", "search.objectives=[log_loss, cost]")
 
 
 def test_all_errors_of_a_file_are_told_at_once(tmp_path):

@@ -1,6 +1,7 @@
 """Whole searches on real Ray, with a tiny network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -18,6 +19,7 @@ from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
+EXTRAS = {"search.record_curves": True, "search.objectives": ["accuracy", "log_loss", "cost", "parameters"]}
 SHORT = {
     "confirm": "off",
     "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}],
@@ -40,7 +42,7 @@ def search(path, *, model=None, data=None, num_samples=6, overrides=None, **more
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, shared_ray):
     """A search that ran to its end."""
-    return search(tmp_path_factory.mktemp("runs"), num_samples=8, overrides={"search.record_curves": True})
+    return search(tmp_path_factory.mktemp("runs"), num_samples=8, overrides=EXTRAS)
 
 
 def test_every_trial_has_ended_and_every_stop_has_a_reason(finished):
@@ -117,6 +119,20 @@ def test_optuna_holds_reasons_and_intermediate_values_with_the_evaluation_as_ste
         if trial.state == optuna.trial.TrialState.PRUNED:
             assert trial.user_attrs["reason"]
             assert trial.user_attrs["reason_text"]
+
+
+def test_the_front_of_several_objectives_has_the_winner_and_the_cheapest(finished):
+    front = finished.pareto
+    assert list(front["objectives"].values()) == ["max", "min", "min", "min"]
+    assert front["front"][0]["values"]["accuracy"] == finished.best_value
+    assert min(point["values"]["parameters"] for point in front["front"]) == 3 * 16 + 3, "the head alone"
+    assert all(point["values"]["cost"] > 0 for point in front["front"])
+
+
+def test_a_search_of_one_objective_has_no_front(finished):
+    one = replace(finished, summary={name: part for name, part in finished.summary.items() if name != "pareto"})
+    with pytest.raises(RunError, match=r"--set search\.objectives=\[accuracy,cost\]"):
+        _ = one.pareto
 
 
 def test_the_curves_of_a_search_can_be_replayed(finished):
