@@ -99,7 +99,7 @@ def _previewed(config: SearchConfig, ground: Ground, objective: Objective, outlo
         mean_s = (forecast.trials_s - sum(costs.values())) / others if others > 0 else max(costs.values())
         if budget is not None:
             share = config.confirm.max_share if config.confirm.top else 0.0
-            trials_s = budget * (1.0 - share) - around_s
+            trials_s = (budget - around_s) * (1.0 - share)
             affords = affordable(list(costs.values()), mean_s, trials_s * forecast.layout.slots.count)
     return Preview(
         model=card,
