@@ -52,6 +52,8 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(verdict(summary), style="bold")
     yield scores(summary)
     yield from (Text(line) for line in confirmed(summary))
+    if kept := summary.get("gains", {}).get("kept"):
+        yield Text(gain(summary, kept))
     for sentence in summary.get("notes", ()):
         yield Text(sentence, style="yellow")
     yield Text(_counts("trials", summary["trials"]))
@@ -96,6 +98,19 @@ def confirmed(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"        {part['text']}"
 
 
+def gain(summary: Mapping[str, Any], kept: str) -> str:
+    """What the model file holds where it is not what the recipe leads to, and what that is worth."""
+    tried, metric = summary["gains"]["tried"], summary["metric"]
+    found = next(each for each in tried if each["kept"])
+    value, gained, error = (number(found[name]) for name in ("value", "gain", "standard_error"))
+    text = (
+        f"model   {kept}: {metric} {value} on the validation split, {gained} better than the recipe's own weights "
+        f"(standard error {error}); the best of {len(tried)} mixtures tried on the same items, so a little too good"
+    )
+    plain = summary.get("test_plain")
+    return f"{text}. On the test split the recipe's own weights have {number(plain[metric])}" if plain else text
+
+
 def scores(summary: Mapping[str, Any]) -> Table:
     """Validation and test metric of the winner and of the baselines, and what they keep of the pretrained model."""
     metric = summary["metric"]
@@ -107,14 +122,19 @@ def scores(summary: Mapping[str, Any]) -> Table:
     if kept:
         table.add_column("retention", justify="right")
     winner = (number(summary["best_value"]), _test(summary["test"], metric))
-    table.add_row(f"winner: trial {summary['winner']}", *winner, *_retention(kept, summary["winner"]), style="bold")
+    table.add_row(
+        f"winner: trial {summary['winner']}",
+        *winner,
+        *_retention(kept, "model" if "model" in kept else summary["winner"]),
+        style="bold",
+    )
     for name, baseline in summary["baselines"].items():
         cells = (number(baseline["value"]), _test(baseline["test"], metric))
         table.add_row(f"baseline: {name}", *cells, *_retention(kept, baseline["trial"]))
     return table
 
 
-def _retention(kept: Mapping[str, Any], trial: int) -> tuple[str, ...]:
+def _retention(kept: Mapping[str, Any], trial: int | str) -> tuple[str, ...]:
     """The cell of a trial, where anything was measured."""
     return (number(kept.get(str(trial), {}).get("retention")),) if kept else ()
 

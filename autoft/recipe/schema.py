@@ -168,6 +168,8 @@ class Provenance(Config):
     value: float
     data_fingerprint: str
     threads: PositiveInt
+    weights: str | None = None
+    """What the run's model file was made of, where it is not what the stages lead to, which is what has ``value``."""
     versions: dict[str, str] = Field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from autoft.training.evaluate import evaluate, predict
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
 from autoft.training.forgetting import Forgetting, ForgettingMeter
 from autoft.training.forward import Forward
+from autoft.training.gains import Improved, Ingredient, Judge, improve
 from autoft.training.lengths import as_run, fixed_length
 from autoft.training.needs import needs_of
 from autoft.training.result import TrialResult
@@ -19,6 +20,9 @@ __all__ = [
     "Forgetting",
     "ForgettingMeter",
     "Forward",
+    "Improved",
+    "Ingredient",
+    "Judge",
     "StageKeys",
     "StageTree",
     "StagedTrainer",
@@ -30,6 +34,7 @@ __all__ = [
     "fixed_length",
     "full_state",
     "go_on",
+    "improve",
     "load_weights",
     "needs_of",
     "predict",

@@ -4,23 +4,27 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from autoft.errors import ModelError, WeightsError
 from autoft.model import MICRO_BATCH, original_head
-from autoft.training import ForgettingMeter, best_weights, evaluate
+from autoft.training import ForgettingMeter, evaluate
 from autoft.training.forgetting import MOST_ITEMS
+from autoft.training.gains import SHARES, Weights
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.prepare import Ground
 
 _SCORED = 4
 """Models that are scored on the test split: the winner and three baselines."""
+_TRIED = 1 + len(SHARES) + 4
+"""The winner, points on the line, and as many trials as are left of most searches for a soup."""
 _LAST_STEPS_S = 4.0
 """For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
 _WRITING_S = 1.0
 _SHARE = 0.1
 """Of the time budget that is kept free at most for what is good to have; more of it is used where it is left over."""
+Read: TypeAlias = Callable[[], Weights | None]
+"""Gives what differs from the base; None where it is gone."""
 OUT_OF_TIME = "the time budget ended first; give a larger --time-budget"
 
 
@@ -28,6 +32,7 @@ OUT_OF_TIME = "the time budget ended first; give a larger --time-budget"
 class Closing:
     """What is wanted at the end, and until when."""
 
+    gains: bool = True
     forgetting: bool = True
     until: float | None = None
     """Seconds since the epoch at which the result is to be written; None: there is no hurry."""
@@ -38,7 +43,7 @@ class Closing:
         """As the configuration has it."""
         budget = config.search.time_budget_s
         until = None if budget is None else started_at + budget - _WRITING_S
-        return cls(forgetting=config.search.forgetting == "on", until=until)
+        return cls(config.search.gains == "on", config.search.forgetting == "on", until)
 
 
 def closing_seconds(config: SearchConfig, ground: Ground) -> float:
@@ -48,8 +53,10 @@ def closing_seconds(config: SearchConfig, ground: Ground) -> float:
     """
     splits, budget = ground.data.splits, config.search.time_budget_s or math.inf
     pass_s = _seconds_of_a_pass(ground)
-    needed = _LAST_STEPS_S + _SCORED * _batches(len(splits.test)) * pass_s
-    wanted = [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
+    scored = _SCORED + (config.search.gains == "on")
+    needed = _LAST_STEPS_S + scored * _batches(len(splits.test)) * pass_s
+    wanted = [len(splits.val)] * _TRIED if config.search.gains == "on" else []
+    wanted += [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
     return min(needed + min(_batches(*wanted) * pass_s, _SHARE * budget), budget / 4)
 
 
@@ -78,13 +85,13 @@ class Allowance:
 
 
 def forgetting_of(
-    ground: Ground, finalists: Mapping[int, Path], allowance: Allowance
+    ground: Ground, finalists: Mapping[str, Read], allowance: Allowance
 ) -> tuple[dict[str, Any], list[str]]:
     """What the finalists have kept of the pretrained model, as plain data by trial, and sentences on what is missing.
 
     Args:
         ground: model and data; the model's weights are changed.
-        finalists: checkpoints by trial, the most important first.
+        finalists: by trial number how to read its weights, the most important first.
         allowance: the time there is.
     """
     notes: list[str] = []
@@ -98,16 +105,20 @@ def forgetting_of(
     items = min(MOST_ITEMS, len(ground.data.splits.val))
     try:
         meter = ForgettingMeter(ground.loaded, ground.data, head=head, memory_format=memory_format)
-        for number, checkpoint in finalists.items():
-            if (weights := best_weights(checkpoint)) is None:
+        for number, read in finalists.items():
+            if (weights := read()) is None:
                 continue
             if not allowance.affords(*([items] if found else [items, items])):
-                notes.append(f"forgetting: not measured for trial {number}: {OUT_OF_TIME}")
+                notes.append(f"forgetting: not measured for {_called(number)}: {OUT_OF_TIME}")
                 continue
-            found[str(number)] = meter.measure(weights).plain()
+            found[number] = meter.measure(weights).plain()
     except ModelError as error:
         notes.append(str(error))
     return found, notes
+
+
+def _called(finalist: str) -> str:
+    return f"trial {finalist}" if finalist.isdigit() else f"the {finalist}"
 
 
 def _batches(*passes: int) -> int:

@@ -1,6 +1,8 @@
 """The end of a search: choose, score the test split once, write what a user keeps."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,22 @@ import pandas as pd
 
 from autoft.errors import SearchFailedError
 from autoft.files import replacing, translated, write_text
-from autoft.model import LoadedModel
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.statistics import wilson_interval
-from autoft.training import as_run, best_weights, evaluate, load_weights, save_model, thread_count
-from autoft.tuner.closing import Allowance, Closing, forgetting_of
+from autoft.training import Improved, as_run, best_weights, evaluate, load_weights, save_model, thread_count
+from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.forecast import Forecast
+from autoft.tuner.gains import gains_of
 from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen, history_table, summarise, to_json, trials_table
+
+_MODEL = "model"
+"""In the place of a trial's number: what best_model.safetensors holds, where that is no trial's own weights."""
 
 
 def write_tables(folder: RunFolder, records: Sequence[TrialRecord], objective: Objective) -> None:
@@ -61,25 +66,24 @@ def conclude(
     if winner is None:
         raise SearchFailedError(_nothing_found(folder, records))
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
-    finalists = _finalists(folder, conductor, winner) if closing else {}
-    test = _score(ground, finalists, threads)
-    extra, remarks = _extras(ground, finalists, closing, threads) if closing else ({}, [])
-    if trained := _trained(ground, folder, winner):
-        save_model(trained.module, folder.best_model)
-    recipe.save(folder.best_recipe)
-    notes = [*ground.notes, *conductor.notes, *remarks]
+    ending = _end(folder, ground, conductor, winner, closing=closing, threads=threads) if closing else _Ending()
+    if weights := ending.improved.weights or best_weights(_checkpoint(folder, winner.number)):
+        load_weights(ground.loaded, weights)
+        save_model(ground.loaded.module, folder.best_model)
+    _with_weights(recipe, ending.improved).save(folder.best_recipe)
+    scored = ending.extra.get("test") or ending.test.get(winner.number)
     told = summarise(
         records,
         objective,
-        test=test,
+        test=ending.test,
         wall_s=conductor.clock.wall_s,
-        notes=notes,
+        notes=[*ground.notes, *conductor.notes, *ending.notes],
         forecast=forecast,
-        confirmation=_with_test(confirmation, test.get(winner.number), ground, objective),
+        confirmation=_with_test(confirmation, scored, ground, objective),
     )
     why = conductor.stopped_because if closing else "interrupted"
     front = {"pareto": pareto_front(records, objectives, ground.loaded)} if objectives else {}
-    summary = {**told, **extra, "stopped_because": why, **front}
+    summary = {**told, **ending.extra, "stopped_because": why, **front}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 
@@ -112,45 +116,68 @@ def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, se
     return run.model_copy(update={"provenance": provenance})
 
 
-def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> dict[int, Path]:
-    """Checkpoints of the winner, which comes first, and of the baselines, by trial number."""
+def _with_weights(recipe: Recipe, improved: Improved) -> Recipe:
+    """The recipe says so where the model file holds other weights than the recipe leads to."""
+    assert recipe.provenance is not None
+    told = recipe.provenance.model_copy(update={"weights": improved.kind})
+    return recipe.model_copy(update={"provenance": told})
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What the end of a search came to."""
+
+    test: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    """Metrics on the test split, by trial."""
+    improved: Improved = field(default_factory=Improved)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More keys of the summary; ``test`` where other weights than the winner's own are written."""
+    notes: Sequence[str] = ()
+
+
+def _end(
+    folder: RunFolder, ground: Ground, conductor: Conductor, winner: TrialRecord, *, closing: Closing, threads: int
+) -> _Ending:
+    records, objective, number = conductor.records, conductor.objective, str(winner.number)
+    finalists = _finalists(folder, conductor, winner)
+    improved, extra, notes = Improved(), dict[str, Any](), list[str]()
+    with thread_count(threads):
+        allowance = Allowance.of(closing, ground)
+        if closing.gains:
+            improved, notes = gains_of(
+                folder, ground, records, objective, winner=winner, allowance=allowance, scored=len(finalists) + 1
+            )
+            extra["gains"] = improved.plain()
+        scores = _score(ground, finalists)
+        if improved.weights is not None:
+            finalists = {_MODEL: lambda: improved.weights, **finalists}
+            extra |= {"test_plain": scores.get(number), "test": _score(ground, {_MODEL: finalists[_MODEL]}).get(_MODEL)}
+        if closing.forgetting:
+            extra["forgetting"], more = forgetting_of(ground, finalists, allowance)
+            notes = [*notes, *more]
+    return _Ending({int(name): found for name, found in scores.items()}, improved, extra, notes)
+
+
+def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> dict[str, Read]:
+    """How to read the weights of the winner, which comes first, and of the baselines, by trial number."""
     baselines = [record for record in conductor.records if record.baseline and record.best(conductor.objective)]
     numbers = dict.fromkeys([winner.number, *(record.number for record in baselines)])
-    return {number: folder.trial(number) / "checkpoint" for number in numbers}
+    return {str(number): partial(best_weights, _checkpoint(folder, number)) for number in numbers}
 
 
-def _score(ground: Ground, finalists: Mapping[int, Path], threads: int) -> Mapping[int, Mapping[str, float]]:
+def _score(ground: Ground, finalists: Mapping[str, Read]) -> Mapping[str, Mapping[str, float]]:
     """Metrics on the test split, by trial number; none of a trial without weights."""
     items, memory_format = ground.data.splits.test, ground.recipe.optimisation.memory_format
-    if not len(items):
-        return {}
     found = {}
-    with thread_count(threads):
-        for number, checkpoint in finalists.items():
-            if weights := best_weights(checkpoint):
-                load_weights(ground.loaded, weights)
-                found[number] = evaluate(ground.loaded, ground.data, items, memory_format=memory_format)
+    for number, read in finalists.items() if len(items) else ():
+        if weights := read():
+            load_weights(ground.loaded, weights)
+            found[number] = evaluate(ground.loaded, ground.data, items, memory_format=memory_format)
     return found
 
 
-def _extras(
-    ground: Ground, finalists: Mapping[int, Path], closing: Closing, threads: int
-) -> tuple[dict[str, Any], list[str]]:
-    """More keys of the summary, and notes."""
-    if not closing.forgetting:
-        return {}, []
-    with thread_count(threads):
-        found, notes = forgetting_of(ground, finalists, Allowance.of(closing, ground))
-    return {"forgetting": found}, notes
-
-
-def _trained(ground: Ground, folder: RunFolder, record: TrialRecord) -> LoadedModel | None:
-    """The model with a trial's best weights; None when the trial has none."""
-    weights = best_weights(folder.trial(record.number) / "checkpoint")
-    if weights is None:
-        return None
-    load_weights(ground.loaded, weights)
-    return ground.loaded
+def _checkpoint(folder: RunFolder, number: int) -> Path:
+    return folder.trial(number) / "checkpoint"
 
 
 def versions() -> dict[str, str]:

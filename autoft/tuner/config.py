@@ -64,6 +64,9 @@ class SearchSection(Config):
     """Evaluations before a trial is compared with its peers; for thaw epochs of a full fine-tune, by counted cost."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Of the trials that come to a rung one in so many goes on."""
+    gains: Literal["on", "off"] = "on"
+    """Whether the winner's weights are mixed with those it started from, and with other trials', at the end; a mixture
+    becomes the model if its gain on validation exceeds its standard error."""
     forgetting: Literal["on", "off"] = "on"
     """Whether it is measured at the end how far the winner and the baselines have moved from the pretrained model."""
     record_curves: bool = False

@@ -43,7 +43,7 @@ class SearchResult:
 
     @property
     def test(self) -> dict[str, float] | None:
-        """The winner's metrics on the test split; None without one."""
+        """Metrics on the test split of the model that was written; None without one."""
         test: dict[str, float] | None = self.summary["test"]
         return test
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from reuse_runs import data_of
 
 from autoft.model import load_model
 from autoft.recipe import ModelConfig, Recipe
-from autoft.training.checkpoint import write_checkpoint
+from autoft.training.checkpoint import best_weights, write_checkpoint
 from autoft.tuner.closing import Allowance, Closing, forgetting_of
 from autoft.tuner.prepare import Ground
 
@@ -32,7 +33,7 @@ def finalists(ground, tmp_path_factory):
     for number, group in ((5, -2), (0, -1)):
         weights = {name: start[name] * 1.5 for name in ground.loaded.groups[group].parameters}
         write_checkpoint(folder / str(number), {"trial_best": weights}, {"best": "trial_best"})
-    return {number: folder / str(number) for number in (5, 0, 1)}
+    return {number: partial(best_weights, folder / number) for number in ("5", "0", "1")}
 
 
 def allowance(*, left_s=None, pass_s=1.0):

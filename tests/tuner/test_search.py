@@ -19,7 +19,11 @@ from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
-EXTRAS = {"search.record_curves": True, "search.objectives": ["accuracy", "log_loss", "cost", "parameters"]}
+EXTRAS = {
+    "search.gains": "off",
+    "search.record_curves": True,
+    "search.objectives": ["accuracy", "log_loss", "cost", "parameters"],
+}
 SHORT = {
     "confirm": "off",
     "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}],
@@ -330,3 +334,5 @@ def test_dictionary_inputs_and_regression_are_searched(tmp_path):
     result = search(tmp_path, model=Pair(), data=data, num_samples=3, overrides={"data.task": "regression"})
     assert (result.summary["metric"], result.summary["mode"]) == ("mae", "min")
     assert {"mae", "r2"} <= set(result.summary["test"])
+    assert result.best_recipe.provenance.weights == result.summary["gains"]["kept"]
+    assert ("test_plain" in result.summary) == (result.summary["gains"]["kept"] is not None)

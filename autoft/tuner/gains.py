@@ -1,0 +1,98 @@
+"""Free gains at the end of a search: which weights are there to be mixed with the winner's."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from autoft.recipe import Recipe
+from autoft.record import Objective, TrialRecord
+from autoft.training import Improved, Ingredient, Judge, StageKeys, StageTree, best_weights, improve, load_weights
+from autoft.training.gains import MOST_MEMBERS, Weights
+from autoft.tuner.closing import OUT_OF_TIME, Allowance
+from autoft.tuner.prepare import Ground
+from autoft.tuner.run_folder import RunFolder
+
+_HEAD_ONLY = "head_only"
+
+
+def gains_of(
+    folder: RunFolder,
+    ground: Ground,
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    *,
+    winner: TrialRecord,
+    allowance: Allowance,
+    scored: int,
+) -> tuple[Improved, list[str]]:
+    """What mixtures with the winner's weights came to, and sentences on what is missing.
+
+    Args:
+        folder: the run.
+        ground: model and data; the model's weights are changed.
+        records: all trials.
+        objective: what decides.
+        winner: of the search.
+        allowance: the time there is.
+        scored: models that are to be scored on the test split afterwards.
+    """
+    items, test = len(ground.data.splits.val), len(ground.data.splits.test)
+    after = [test] * scored
+    weights = best_weights(_checkpoint(folder, winner))
+    if weights is None:
+        return Improved(), []
+    if not allowance.affords(items, items, *after):
+        return Improved(), [f"gains: none tried: {OUT_OF_TIME}"]
+    heads = {*ground.loaded.groups[-1].parameters, *ground.loaded.groups[-1].buffers}
+    start = None if weights.keys() <= heads else _start(folder, ground, records, objective, winner)
+    others = [each for each in _finished(records, objective) if each.number != winner.number]
+    others = [each for each in others if _checkpoint(folder, each).is_dir()][:MOST_MEMBERS]
+    memory_format = ground.recipe.optimisation.memory_format
+    out_of_time: list[str] = []
+
+    def affords() -> bool:
+        enough = allowance.affords(items, *after)
+        out_of_time[:] = [] if enough else [f"gains: not all were tried: {OUT_OF_TIME}"]
+        return enough
+
+    judge = Judge(ground.loaded, ground.data, objective, winner=weights, memory_format=memory_format)
+    members = [Ingredient(f"trial {each.number}", partial(best_weights, _checkpoint(folder, each))) for each in others]
+    return improve(judge, start=start, others=members, affords=affords), out_of_time
+
+
+def _start(
+    folder: RunFolder, ground: Ground, records: Sequence[TrialRecord], objective: Objective, winner: TrialRecord
+) -> Ingredient | None:
+    """The pretrained backbone with the head of the winner's own head stage, else with that of the baseline."""
+    if own := _head_stage(folder, ground, objective, winner):
+        return Ingredient("its head stage", lambda: own)
+    for record in records:
+        if record.baseline == _HEAD_ONLY and record.best(objective) and record.state != "FAIL":
+            return Ingredient(f"the head of trial {record.number}", partial(best_weights, _checkpoint(folder, record)))
+    return None
+
+
+def _head_stage(folder: RunFolder, ground: Ground, objective: Objective, winner: TrialRecord) -> Weights | None:
+    """What the winner's opening head stage came to, where it is kept to be shared."""
+    recipe = Recipe.parse(winner.proposal.recipe, where=f"trial {winner.number}")
+    if len(recipe.stages) < 2 or not recipe.stages[0].head_only:
+        return None
+    load_weights(ground.loaded, {})
+    key = StageKeys(ground.loaded, ground.data, objective).key(recipe, 0)
+    found = StageTree(folder.stages).find(key)
+    return found.weights if found else None
+
+
+def _finished(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Trials that came to something, the best first."""
+    values: Mapping[int, float] = {
+        record.number: objective.score(best.value)
+        for record in records
+        if record.state.finished and record.state != "FAIL" and (best := record.best(objective))
+    }
+    found = [record for record in records if record.number in values]
+    return sorted(found, key=lambda record: (-values[record.number], record.number))
+
+
+def _checkpoint(folder: RunFolder, record: TrialRecord) -> Path:
+    return folder.trial(record.number) / "checkpoint"
