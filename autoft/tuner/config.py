@@ -38,6 +38,13 @@ class DataSection(DataConfig):
     """Budget for decoded images on disk; default: half of the free space. Beyond it they are decoded on the fly."""
 
 
+class ConstraintsConfig(Config):
+    """What recipes must keep to; others are not tried."""
+
+    max_parameters: PositiveInt | None = None
+    """Trained ones, of all layer groups that any stage unfreezes, the head included."""
+
+
 class SearchSection(Config):
     """How much to try, and how recipes are proposed and stopped."""
 
@@ -46,6 +53,7 @@ class SearchSection(Config):
     objectives: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Metrics, ``cost`` (predicted seconds of training) and ``parameters`` (trained ones), of which summary.json shows
     the Pareto front. The first is the metric that decides: proposals, pruning and the best recipe go by it alone."""
+    constraints: ConstraintsConfig = ConstraintsConfig()
     num_samples: PositiveInt = 24
     """Recipes to try, baselines included."""
     time_budget_s: PositiveFloat | None = None

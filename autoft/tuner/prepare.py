@@ -19,6 +19,7 @@ from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import SearchSpace, build_space
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
+from autoft.tuner.constraints import Constraints
 from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
 from autoft.tuner.pareto import objectives_of
@@ -112,6 +113,7 @@ def build_policy(
         objective: what decides.
         predict: seconds per epoch of each stage of a recipe.
     """
+    constraints = Constraints(config.search.constraints, ground.loaded)
     sampler = build_sampler(
         config.search.sampler,
         space=space,
@@ -119,11 +121,12 @@ def build_policy(
         objective=objective,
         seed=config.search.seed,
         complete=lambda recipe: complete(recipe, ground.loaded.card),
+        allow=constraints.allow,
     )
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
-        baselines=baselines(ground.recipe, ground.loaded.card),
+        baselines=constraints.among(baselines(ground.recipe, ground.loaded.card)),
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,
         grace_period=config.search.grace_period,

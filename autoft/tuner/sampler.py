@@ -37,6 +37,12 @@ def as_it_is(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def any_recipe(recipe: Recipe) -> bool:
+    """Every recipe may be proposed."""
+    del recipe
+    return True
+
+
 class Sampler(Protocol):
     """A pure function of (seed, number, records)."""
 
@@ -86,6 +92,7 @@ class OptunaSampler:
     seed: int
     constant_value: float | None = None
     complete: Callable[[Recipe], Recipe] = as_it_is
+    allow: Callable[[Recipe], bool] = any_recipe
     _points: dict[Hashable, Point] = field(default_factory=dict, repr=False)
     _grid: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
 
@@ -96,7 +103,7 @@ class OptunaSampler:
             optuna.logging.set_verbosity(optuna.logging.ERROR)  # gp tells which of its optimizers it has
             for place, (changes, trial) in enumerate(self._draws(records, number)):
                 recipe = self._recipe(place, changes)
-                if recipe not in tried:
+                if recipe not in tried and self.allow(Recipe.parse(recipe, where="space")):
                     return _proposal(recipe, self.name, (trial.params, trial.distributions))
         return None
 
@@ -229,7 +236,7 @@ def _proposal(recipe: Mapping[str, Any], origin: str, point: Point) -> Proposal:
     return Proposal(recipe=recipe, origin=origin, params=dict(params), distributions=texts)
 
 
-def build_sampler(
+def build_sampler(  # noqa: PLR0913 - all that a sampler needs
     name: str,
     *,
     space: SearchSpace,
@@ -238,6 +245,7 @@ def build_sampler(
     seed: int,
     constant_value: float | None = None,
     complete: Callable[[Recipe], Recipe] = as_it_is,
+    allow: Callable[[Recipe], bool] = any_recipe,
 ) -> Sampler:
     """The sampler of that name.
 
@@ -249,6 +257,7 @@ def build_sampler(
         seed: of the search.
         constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value seen.
         complete: fills in what a drawn recipe leaves open (`autoft.model.complete`).
+        allow: whether a recipe may be proposed; what may not is drawn again.
 
     Raises:
         UnknownNameError: no such sampler.
@@ -269,4 +278,5 @@ def build_sampler(
         seed=seed,
         constant_value=constant_value,
         complete=complete,
+        allow=allow,
     )

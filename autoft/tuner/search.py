@@ -14,6 +14,7 @@ from autoft.pruning.replay import save_task
 from autoft.recipe import Recipe, parse_assignment
 from autoft.record import Objective, TrialRecord
 from autoft.study import Ledger
+from autoft.tuner.baselines import baselines
 from autoft.tuner.closing import Closing, closing_seconds
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, write_tables
@@ -21,6 +22,7 @@ from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
+from autoft.tuner.constraints import Constraints
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
@@ -260,6 +262,9 @@ def _open(
     if folder.exists:
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
     ledger = open_ledger(folder, objective, config.search.storage)
+    constraints = Constraints(config.search.constraints, ground.loaded)
+    constraints.among(baselines(ground.recipe, ground.loaded.card))
+    constraints.check(ledger.trials())
     measured = measurements_of(ground, "cuda" if room.gpus_per_trial else "cpu")
     layout = _layout(config, ground, room, measured, ledger)
     ground = with_memory_format(ground, layout.memory_format)
