@@ -21,7 +21,7 @@ _TRIED = 1 + len(SHARES) + 4
 _LAST_STEPS_S = 4.0
 """For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
 _WRITING_S = 1.0
-_SHARE = 0.1
+_SHARE = 0.05
 """Of the time budget that is kept free at most for what is good to have; more of it is used where it is left over."""
 Read: TypeAlias = Callable[[], Weights | None]
 """Gives what differs from the base; None where it is gone."""
