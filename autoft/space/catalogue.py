@@ -1,10 +1,12 @@
-"""The search spaces that come with autoft: partial search.yaml files with a base plan and a space."""
+"""What comes with autoft: search spaces (partial search.yaml files with a base plan and a space) and portfolios."""
 
 from pathlib import Path
 from typing import Any
 
 from autoft.errors import ConfigError, UnknownNameError, near
 from autoft.recipe import yaml
+from autoft.record import Family
+from autoft.space.portfolio import Entry, parse_portfolio
 
 _INSTALLED = Path(__file__).parent / "shipped"
 _CHECKOUT = Path(__file__).parents[2] / "search_spaces"
@@ -32,6 +34,12 @@ def shipped(name: str) -> dict[str, Any]:
     if not isinstance(sections, dict):
         raise ConfigError(f"{path}: must be a mapping of sections; install autoft again")
     return sections
+
+
+def portfolio(family: Family) -> dict[str, Entry]:
+    """The entries of a model family's portfolio, by name."""
+    path = _folder() / "portfolios" / f"{family}.yaml"
+    return parse_portfolio(yaml.load(path), where=str(path))
 
 
 def _folder() -> Path:

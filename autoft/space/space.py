@@ -55,6 +55,11 @@ class DeclaredSpace(SearchSpace):
         }
 
     @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All of them, fixed ones included, those first on which others depend."""
+        return self._dimensions
+
+    @property
     def ranges(self) -> Mapping[str, BaseDistribution]:
         """What each dimension is drawn from."""
         return self._ranges

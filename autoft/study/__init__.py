@@ -1,8 +1,19 @@
 """The study: what was tried and what came of it, in an Optuna database or in memory."""
 
+from autoft.study.earlier import EarlierStudy, read_study
 from autoft.study.ledger import Ledger
 from autoft.study.memory import MemoryLedger
 from autoft.study.optuna_ledger import OptunaLedger
 from autoft.study.storage import kept_url, quiet, shown_url, sqlite_url
 
-__all__ = ["Ledger", "MemoryLedger", "OptunaLedger", "kept_url", "quiet", "shown_url", "sqlite_url"]
+__all__ = [
+    "EarlierStudy",
+    "Ledger",
+    "MemoryLedger",
+    "OptunaLedger",
+    "kept_url",
+    "quiet",
+    "read_study",
+    "shown_url",
+    "sqlite_url",
+]

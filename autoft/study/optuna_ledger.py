@@ -33,7 +33,7 @@ class OptunaLedger(MemoryLedger):
         with translated(url):
             self.study = _open_study(self._backend, study_name, objective, url)
             frozen = self.study.get_trials(deepcopy=False)
-            super().__init__(objective, _records(frozen, f"study {study_name!r} at {shown_url(url)}"))
+            super().__init__(objective, records_of(frozen, f"study {study_name!r} at {shown_url(url)}"))
             self._meta = dict(self.study.user_attrs)
         self._ids = {trial.number: trial._trial_id for trial in frozen}
         self._distributions: dict[str, BaseDistribution] = {}
@@ -156,7 +156,12 @@ def _open_study(storage: optuna.storages.RDBStorage, name: str, objective: Objec
     return study
 
 
-def _records(trials: list[FrozenTrial], where: str) -> Iterator[TrialRecord]:
+def records_of(trials: list[FrozenTrial], where: str) -> Iterator[TrialRecord]:
+    """What the rows of a study tell of its trials.
+
+    Raises:
+        StorageError: a trial was not written by autoft.
+    """
     finished = sorted((trial for trial in trials if trial.state.is_finished()), key=_end)
     order = {trial.number: place for place, trial in enumerate(finished, start=1)}
     for trial in trials:

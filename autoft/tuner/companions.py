@@ -11,15 +11,15 @@ _KNOWN = {"random": _MOST, "grid": 1}
 
 
 def likely_head_stages(policy: Policy, space: SearchSpace, sampler: str) -> tuple[Recipe, ...]:
-    """Recipes that open with a stage of the head alone: the baselines, and what the sampler will draw before it knows
-    anything. A function that draws is not called for it: it is the caller's.
+    """Recipes that open with a stage of the head alone: the baselines, the portfolio, and what the sampler will draw
+    before it knows anything. A function that draws is not called for it: it is the caller's.
 
     Args:
         policy: of the search.
         space: what the sampler draws from.
         sampler: its name; one that models its draws is only asked for the first, which are random.
     """
-    found = [recipe for _, recipe in policy.baselines]
+    found = [recipe for _, recipe in (*policy.baselines, *policy.portfolio)][: policy.num_samples]
     if isinstance(space, DeclaredSpace):
         count = min(policy.num_samples - len(found), _KNOWN.get(sampler, STARTUP_TRIALS))
         numbers = range(len(found), len(found) + max(0, count))

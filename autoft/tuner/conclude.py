@@ -21,6 +21,7 @@ from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
 from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
+from autoft.tuner.probe import PROBE
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen, history_table, summarise, to_json, trials_table
@@ -83,7 +84,8 @@ def conclude(
     )
     why = conductor.stopped_because if closing else "interrupted"
     front = {"pareto": pareto_front(records, objectives, ground.loaded)} if objectives else {}
-    summary = {**told, **ending.extra, "stopped_because": why, **front}
+    probe = {"probe": conductor.ledger.meta().get(PROBE)}
+    summary = {**told, **ending.extra, "stopped_because": why, **front, **probe}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 

@@ -65,6 +65,12 @@ class SearchSection(Config):
     unit: 0.001 is a tenth of a point of accuracy. Default: all are tried."""
     sampler: Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"] = "tpe"
     """How recipes are proposed; a grid has five levels of each continuous range, and all values of any other."""
+    portfolio: Literal["on", "off"] = "on"
+    """Whether recipes that are good elsewhere are tried after the baselines, as far as the search space has them."""
+    probe: Literal["on", "off"] = "on"
+    """Whether a look at the frozen features comes first: it tells which depths and which head the portfolio prefers."""
+    warm_start: Annotated[str, Field(min_length=1)] | None = None
+    """An earlier run (name or path), or a study of `storage`: its best recipes are tried first after the baselines."""
     scheduler: SchedulerName = "thaw"
     """What is not among the best at a rung is stopped (asha; hyperband, with several first rungs), or paused and
     perhaps thawed later (thaw); median stops what is behind the median of its peers at any evaluation."""

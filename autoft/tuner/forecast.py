@@ -20,7 +20,7 @@ from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.layout import Layout
 from autoft.tuner.predict import Predictor
-from autoft.tuner.prepare import Ground
+from autoft.tuner.prepare import Ground, shipped_portfolio
 from autoft.tuner.sampler import build_sampler
 
 _DRAWS = 32
@@ -150,23 +150,25 @@ def expected_passes(
 
 
 def expected_recipes(config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective) -> Expected:
-    """The baselines, and recipes drawn at random from the space.
+    """The baselines, the portfolio, and recipes drawn at random from the space.
 
     A function that a user gave is not called: it may remember its calls, or fail. For it stand the base recipe's
     stages, the last one trained to evenly spread depths.
     """
     total = config.search.num_samples
-    known = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card)][:total]
+    known = [(recipe, 1.0) for _, recipe in baselines(ground.recipe, ground.loaded.card)][:total]
+    trained = _SHARE_TRAINED.get(config.search.scheduler, _SHARE_STOPPED)
+    known += [(recipe, trained) for _, recipe in shipped_portfolio(config, ground, space)][: total - len(known)]
     others = total - len(known)
     if not others:
-        return [(recipe, 1.0) for recipe in known]
+        return known
     spread = isinstance(space, FunctionSpace)
     if spread:
         drawn = [deepened(ground, depth) for depth in range(ground.loaded.card.depth + 1)]
     else:
         drawn = list(_drawn(config, ground, space, objective))
-    share = others / max(1, len(drawn)) * _SHARE_TRAINED.get(config.search.scheduler, _SHARE_STOPPED)
-    return [*((recipe, 1.0) for recipe in known), *((recipe, share) for recipe in drawn)]
+    share = others / max(1, len(drawn)) * trained
+    return [*known, *((recipe, share) for recipe in drawn)]
 
 
 def _drawn(config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective) -> Iterator[Recipe]:

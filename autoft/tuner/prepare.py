@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,10 +21,12 @@ from autoft.space import SearchSpace, build_space
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
+from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
 from autoft.tuner.pareto import objectives_of
 from autoft.tuner.policy import Policy
+from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
 from autoft.tuner.sampler import PredictingSampler, build_sampler
 from autoft.tuner.units import UnitCounter
 from autoft.tuner.worker import Confirming, WorkerContext
@@ -103,6 +106,7 @@ def build_policy(
     objective: Objective,
     *,
     predict: Predict = lambda _recipe: {},
+    portfolio: Sequence[Named] = (),
 ) -> Policy:
     """The policy of a search, from its names.
 
@@ -112,10 +116,11 @@ def build_policy(
         space: where recipes are drawn from.
         objective: what decides.
         predict: seconds per epoch of each stage of a recipe.
+        portfolio: names and recipes of what is tried after the baselines, in this order.
     """
     constraints = Constraints(config.search.constraints, ground.loaded)
-    sampler = build_sampler(
-        config.search.sampler,
+    build = partial(
+        build_sampler,
         space=space,
         base=ground.recipe,
         objective=objective,
@@ -123,10 +128,14 @@ def build_policy(
         complete=lambda recipe: complete(recipe, ground.loaded.card),
         allow=constraints.allow,
     )
+    sampler = build(config.search.sampler)
+    if config.search.sampler in MODELLING:
+        sampler = ExploringSampler(sampler, build("random"))
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
         baselines=constraints.among(baselines(ground.recipe, ground.loaded.card)),
+        portfolio=[(name, recipe) for name, recipe in portfolio if constraints.allow(recipe)],
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,
         grace_period=config.search.grace_period,
@@ -134,6 +143,14 @@ def build_policy(
         prune=config.prune,
         min_gain=config.search.min_gain,
     )
+
+
+def shipped_portfolio(config: SearchConfig, ground: Ground, space: SearchSpace) -> tuple[Named, ...]:
+    """The portfolio as far as the search space has it, without what a baseline does already; in no order yet."""
+    if config.search.portfolio == "off":
+        return ()
+    tried = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card)]
+    return without_repeats(portfolio_of(ground.recipe, ground.loaded, space), ground.loaded, known=tried)
 
 
 def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpace:

@@ -11,7 +11,7 @@ from typing import Any
 from autoft.cache.measure import Measurements
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.pruning.replay import save_task
-from autoft.recipe import Recipe, parse_assignment
+from autoft.recipe import parse_assignment
 from autoft.record import Objective, TrialRecord
 from autoft.study import Ledger
 from autoft.tuner.baselines import baselines
@@ -23,6 +23,7 @@ from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.constraints import Constraints
+from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
@@ -44,6 +45,8 @@ from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.recorded import recorded_task
 from autoft.tuner.result import SearchResult, open_confirmation, open_ledger
 from autoft.tuner.run_folder import RunFolder, default_name
+from autoft.tuner.warm_start import earlier_study
+from autoft.tuner.worker import WorkerContext
 
 _SECONDS_BETWEEN_TABLES = 2.0
 
@@ -165,6 +168,8 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
     room = room_for(config.resources, trials=config.search.num_samples)
     module = own_module(given.model)
     with folder.locked():
+        if not folder.exists:
+            earlier_study(config)
         if module is None:
             check_before_spending(config, base, given.space)
         with ray_session() as ray:
@@ -188,8 +193,7 @@ class _OpenSearch:
     ground: Ground
     conductor: Conductor
     outlook: Outlook
-    shares_stages: bool
-    companions: tuple[Recipe, ...]
+    context: WorkerContext
     closing: Closing
     confirmation: Confirmation | None
     objectives: tuple[Objective, ...]
@@ -197,24 +201,11 @@ class _OpenSearch:
 
     def run(self, folder: RunFolder, *, borrowed_ray: bool) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
-        conductor, clock, forecast = self.conductor, self.conductor.clock, self.outlook.forecast
-        confirmation = self.confirmation
+        conductor, forecast, confirmation = self.conductor, self.outlook.forecast, self.confirmation
         relay = Relay(conductor, self._confirm)
-        slots = forecast.layout.slots
-        context = worker_context(
-            self.ground,
-            conductor.objective,
-            folder.trials,
-            threads=forecast.layout.threads,
-            deadline=clock.deadline,
-            gpus=slots.gpus,
-            reuse=self.outlook.reuse,
-            stages=folder.stages if self.shares_stages else None,
-            companions=self.companions,
-            confirming=confirmation.told if confirmation else None,
-        )
+        context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
-            run_on_ray(relay, context, slots, folder.scratch, borrowed=borrowed_ray)
+            run_on_ray(relay, context, forecast.layout.slots, folder.scratch, borrowed=borrowed_ray)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return self._conclude(folder, self.closing, said)
@@ -274,13 +265,27 @@ def _open(
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
     clock = _clock(config, ground, ledger.trials(), started_at)
-    policy = build_policy(config, ground, space, objective, predict=outlook.predict)
+    earlier = _before_confirmation(config, clock)
+    shares = config.reuse.stages == "on"
+    context = worker_context(
+        ground,
+        objective,
+        folder.trials,
+        threads=layout.threads,
+        deadline=earlier.deadline,
+        gpus=layout.slots.gpus,
+        reuse=outlook.reuse,
+        stages=folder.stages if shares else None,
+    )
+    found = probed(config, space, ledger, context, ground, notify=observer.note) if outlook.predictor else None
+    portfolio = first_in_line(config, ground, space, ledger, found=found, notify=observer.note)
+    policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio)
     top = max(1, config.confirm.top)
     conductor = Conductor(
         ledger=ledger,
         policy=policy,
         objective=objective,
-        clock=_before_confirmation(config, clock),
+        clock=earlier,
         slots=layout.slots.count,
         observer=observer,
         max_gpu_s=_gpu_seconds(config, layout),
@@ -289,11 +294,10 @@ def _open(
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor, outlook))
-    shares = config.reuse.stages == "on"
     companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
     confirmation = _confirmation(config, ground, folder, conductor, clock)
-    closing = Closing.of(config, started_at)
-    return _OpenSearch(ground, conductor, outlook, shares, companions, closing, confirmation, objectives)
+    context, closing = replace(context, companions=tuple(companions)), Closing.of(config, started_at)
+    return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
 
 
 def _confirmation(

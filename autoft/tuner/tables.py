@@ -113,6 +113,11 @@ def summarise(
             record.baseline: _baseline(record, objective, test) for record in records if record.baseline is not None
         },
         "confirmation": dict(confirmation) if confirmation else None,
+        "portfolio": {
+            name: _baseline(record, objective, test)
+            for record in records
+            if (name := record.proposal.origin.removeprefix("portfolio:")) != record.proposal.origin
+        },
         "trials": dict(Counter(str(record.state) for record in records)),
         "reasons": dict(Counter(record.reason for record in records if record.reason)),
         "wall_s": round(wall_s, 3),

@@ -12,6 +12,7 @@ from typing import Any
 from autoft.data import DataHandle
 from autoft.model import LoadedModel, plan_stage
 from autoft.recipe import Recipe
+from autoft.training.lengths import length_in_steps
 from autoft.training.needs import boundaries_of
 from autoft.training.source import can_train_from_cache
 
@@ -41,6 +42,12 @@ class UnitCounter:
             stage.name: self._stage(recipe, boundary, min(plan_stage(stage, self.loaded).trainable)) / full
             for stage, boundary in zip(recipe.stages, boundaries, strict=True)
         }
+
+    def total(self, recipe: Recipe) -> float:
+        """Units of all epochs of all stages."""
+        per_epoch = self.per_epoch(recipe)
+        steps = max(1, math.ceil(len(self.data.splits.train) / recipe.data.batch_size))
+        return sum(length_in_steps(stage, steps) / steps * per_epoch[stage.name] for stage in recipe.stages)
 
     def _stage(self, recipe: Recipe, boundary: int, first: int) -> float:
         enters = boundary if can_train_from_cache(recipe) else 0

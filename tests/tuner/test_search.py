@@ -15,6 +15,7 @@ import autoft
 from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedError
 from autoft.pruning import Nothing
 from autoft.pruning.replay import load_task, replay
+from autoft.space import portfolio
 from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
@@ -69,6 +70,14 @@ def test_what_winner_and_baselines_have_forgotten_is_in_the_summary(finished):
     assert set(told) == {"0", "1", "2", str(finished.summary["winner"])}
     assert told["0"]["retention"] == 1.0
     assert all(0.0 <= each["retention"] <= 1.0 for each in told.values())
+
+
+def test_the_portfolio_follows_the_baselines_and_is_in_the_summary(finished):
+    tried = finished.summary["portfolio"]
+    assert tried
+    assert [entry["trial"] for entry in tried.values()] == list(range(3, 3 + len(tried)))
+    assert tried.keys() <= portfolio("other").keys()
+    assert all(finished.records[entry["trial"]].curve for entry in tried.values())
 
 
 def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
@@ -293,7 +302,7 @@ def test_a_budget_too_short_for_one_evaluation_is_told(tmp_path):
 
 def test_only_what_is_needed_is_kept_on_disk(finished):
     kept = {int(path.parent.name) for path in (finished.path / "trials").glob("*/checkpoint")}
-    assert kept == {0, 1, 2, finished.summary["winner"]}
+    assert kept == {0, 1, 2, load_result(finished.path).summary["winner"]}
 
 
 def test_with_a_small_quota_a_search_still_has_its_best_model_and_goes_on(tmp_path):

@@ -25,6 +25,7 @@ SETTINGS = {
     "confirm": "off",
     "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 6, "unfreeze": 1, "lr": 1e-3}],
     "search.scheduler": "thaw",
+    "search.portfolio": "off",
     "search.grace_period": 1,
     "prune": "off",
     "resources.max_concurrent_trials": 1,

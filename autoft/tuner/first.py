@@ -1,0 +1,83 @@
+"""What a search tries first after its baselines, decided once per study."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autoft.recipe import Recipe
+from autoft.space import SearchSpace
+from autoft.space.portfolio import drawable, drawable_base, head_options
+from autoft.study import Ledger
+from autoft.tuner.baselines import baselines
+from autoft.tuner.config import SearchConfig
+from autoft.tuner.portfolio import Named, in_order, kept_portfolio, trained_groups, without_repeats
+from autoft.tuner.prepare import Ground, shipped_portfolio
+from autoft.tuner.probe import Probed, least_promising, probe_once
+from autoft.tuner.units import UnitCounter
+from autoft.tuner.warm_start import DEPTH, carried_over, earlier_study
+from autoft.tuner.worker import WorkerContext
+
+_UNLIKELY = 2.0
+"""A recipe that the probe expects little of comes where one of so many times its cost would."""
+
+
+def probed(
+    config: SearchConfig,
+    space: SearchSpace,
+    ledger: Ledger,
+    context: WorkerContext,
+    ground: Ground,
+    *,
+    notify: Callable[[str], None],
+) -> Probed | None:
+    """The study's probe; None where there is none."""
+    if config.search.probe == "off":
+        return None
+    base = drawable_base(space, ground.recipe)
+    options = head_options(space, base) or {"base": {}}
+    openings = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card) if recipe.stages[0].head_only]
+    return probe_once(ledger, context, base, options, openings=openings, notify=notify)
+
+
+def first_in_line(
+    config: SearchConfig,
+    ground: Ground,
+    space: SearchSpace,
+    ledger: Ledger,
+    *,
+    found: Probed | None,
+    notify: Callable[[str], None],
+) -> tuple[Named, ...]:
+    """What the study keeps, else an earlier search's winners and the portfolio, of which the cheapest comes first.
+
+    The portfolio's recipes start from the head that was the probe's best. One that begins from features which are worse
+    than those further down waits until twice its cost, and is never left out.
+
+    Raises:
+        UnknownNameError: the earlier search is not known.
+    """
+    model = ground.loaded
+    if DEPTH not in ledger.meta():
+        ledger.set_meta(DEPTH, model.card.depth)
+    if config.search.portfolio == "off" and config.search.warm_start is None:
+        return ()
+    objective, items = ground.data.task.objective(config.search.metric), len(ground.data.splits.val)
+    needed = least_promising(found, objective, items=items)
+    units = UnitCounter(model, ground.data)
+
+    def cost(recipe: Recipe) -> float:
+        return units.total(recipe) * (_UNLIKELY if trained_groups(recipe, model) < needed else 1.0)
+
+    def made() -> tuple[Named, ...]:
+        before = earlier_study(config)
+        earlier = carried_over(before, ground.recipe, model, space, notify=notify) if before else ()
+        head = _best_head(space, ground.recipe, found)
+        shipped = [(name, drawable(space, one, head) or one) for name, one in shipped_portfolio(config, ground, space)]
+        known = [recipe for _, recipe in baselines(ground.recipe, model.card)]
+        return without_repeats((*earlier, *in_order(shipped, cost)), model, known=known)
+
+    return kept_portfolio(ledger, space, made)
+
+
+def _best_head(space: SearchSpace, base: Recipe, found: Probed | None) -> Mapping[str, Any]:
+    """The changes that make the opening stage the probe's best; none where it has none."""
+    return head_options(space, base).get(found.head or "", {}) if found else {}

@@ -1,0 +1,251 @@
+"""The probe: how far the frozen model already goes, found out once per study before the first trial.
+
+It reads pooled features at a few depths, where activations will be kept anyway from those, fits a linear model to each,
+and trains the head stages that trials are going to begin with, side by side.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from autoft.cache import ActivationCache, Need, Prepared
+from autoft.data.metrics import Array
+from autoft.errors import AutoftError
+from autoft.model import LoadedModel, Manner, load_model, make_ready
+from autoft.recipe import Recipe
+from autoft.record import Objective, best_evaluation
+from autoft.streams import stream
+from autoft.study import Ledger
+from autoft.training import StagedTrainer, StageKeys, StageTree, thread_count
+from autoft.training.source import can_train_from_cache
+from autoft.tuner.pooled import OutOfTimeError, Pooled, linear_scores
+from autoft.tuner.worker import WorkerContext
+
+PROBE = "probe"
+"""Where a study keeps it."""
+_DEPTHS = 4
+_ITEMS = 1000
+"""Of each split at most: the probe is to stay below a tenth of one full fine-tune."""
+_SHARE_OF_TIME = 0.1
+"""Of the time budget at most."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probe has found."""
+
+    metric: str
+    depths: Mapping[int, float] = field(default_factory=dict)
+    """Validation value of a linear model on frozen features, by how many top groups lie above them."""
+    heads: Mapping[str, float] = field(default_factory=dict)
+    """Validation value of the head stages that the search space offers, by their name."""
+    head: str | None = None
+    """The best of them."""
+    seconds: float = 0.0
+    text: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        depths = {str(depth): round(value, 6) for depth, value in self.depths.items()}
+        heads = {name: round(value, 6) for name, value in self.heads.items()}
+        return {
+            "metric": self.metric,
+            "depths": depths,
+            "heads": heads,
+            "head": self.head,
+            "seconds": round(self.seconds, 3),
+            "text": self.text,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `plain`."""
+        return cls(**{**plain, "depths": {int(depth): value for depth, value in plain["depths"].items()}})
+
+
+def probe_once(
+    ledger: Ledger,
+    context: WorkerContext,
+    base: Recipe,
+    options: Mapping[str, Mapping[str, Any]],
+    *,
+    openings: Sequence[Recipe],
+    notify: Callable[[str], None],
+) -> Probed | None:
+    """What the study keeps of its probe, else what one finds now, and it is kept; None where there was none.
+
+    Args:
+        ledger: of the study; when its trials began without a probe, it goes on without.
+        context: what the workers are given.
+        base: the base recipe.
+        options: by name, the changes that make the head stages which the search space offers.
+        openings: other recipes whose opening head stages are worth training beside them.
+        notify: told in a sentence when there is none.
+    """
+    if (stored := ledger.meta().get(PROBE)) is not None:
+        return Probed.from_plain(stored)
+    if ledger.trials():
+        return None
+    try:
+        with thread_count(context.threads):
+            found = _Probe.of(context, base).run(options, openings)
+    except OutOfTimeError:
+        notify("probe: left out, the time budget is too short for it")
+        return None
+    except (AutoftError, RuntimeError) as error:  # what keeps the model from running is told by the trials
+        notify(f"probe: left out: {error}")
+        return None
+    ledger.set_meta(PROBE, found.plain())
+    notify(f"probe: {found.text}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """One run of the probe."""
+
+    context: WorkerContext
+    base: Recipe
+    loaded: LoadedModel
+    manner: Manner
+    until: float
+    """On the monotonic clock."""
+
+    @classmethod
+    def of(cls, context: WorkerContext, base: Recipe) -> Self:
+        """With a copy of the model as the workers have it."""
+        left_s = math.inf if context.deadline is None else context.deadline - time.time()
+        loaded = load_model(
+            context.model,
+            num_outputs=context.data.task.num_outputs,
+            module=context.module,
+            example=context.example,
+            seed=context.seed,
+            image_size=context.image_size,
+        )
+        device = torch.device(context.device)
+        manner = Manner.of(base.optimisation, device)
+        make_ready(loaded.module, device, channels_last=manner.channels_last)
+        return cls(context, base, loaded, manner, time.monotonic() + _SHARE_OF_TIME * left_s)
+
+    def run(self, options: Mapping[str, Mapping[str, Any]], openings: Sequence[Recipe]) -> Probed:
+        """Look at the depths, then train the heads."""
+        began = time.monotonic()
+        context, depth = self.context, self.loaded.card.depth
+        objective = context.objective
+        cache = ActivationCache(context.reuse, context.data, lambda _text: None) if context.reuse else None
+        depths = self._depths(cache)
+        heads = dict(self._heads(cache, options, openings)) if cache else {}
+        best = max(heads, key=lambda name: objective.score(heads[name]), default=None)
+        text = _told(depths, objective, items=len(context.data.splits.val), depth=depth)
+        return Probed(objective.metric, depths, heads, best, time.monotonic() - began, text)
+
+    def _depths(self, cache: ActivationCache | None) -> dict[int, float]:
+        data, depth = self.context.data, self.loaded.card.depth
+        if depth == 0 or self.loaded.chain.why_not is not None:
+            return {}
+        chosen = self.context.reuse.chosen if self.context.reuse else None
+        boundaries = spread({*(chosen or ()), depth} if chosen else set(range(1, depth + 1)), _DEPTHS)
+        needs = [Need(boundary, 1.0) for boundary in boundaries]
+        if cache is None or not chosen:
+            prepared = Prepared()
+        else:
+            prepared = cache.prepare(self.loaded, needs, manner=self.manner, should_stop=self._out_of_time)
+        pooled = Pooled(self.loaded, data, self.manner, prepared, self._out_of_time)
+        train, val = self._sample(data.splits.train, "train"), self._sample(data.splits.val, "val")
+        of_train, of_val = pooled.read(boundaries, train), pooled.read(boundaries, val)
+        metric = self.context.objective.metric
+        return {
+            depth - boundary: value
+            for boundary in sorted(of_train.keys() & of_val.keys(), reverse=True)
+            if np.isfinite(value := self._linear(metric, (of_train[boundary], train), (of_val[boundary], val)))
+        }
+
+    def _linear(self, metric: str, train: tuple[Array, Array], val: tuple[Array, Array]) -> float:
+        """The value of a linear model, given features and items of both splits."""
+        if self._out_of_time():
+            raise OutOfTimeError
+        targets = self.context.data.targets
+        scores = linear_scores(self.context.data.task, (train[0], targets[train[1]]), (val[0], targets[val[1]]))
+        return scores[metric]
+
+    def _sample(self, items: Array, split: str) -> Array:
+        if len(items) <= _ITEMS:
+            return items
+        return np.sort(stream(self.base.seed, "probe", split).choice(items, _ITEMS, replace=False))
+
+    def _heads(
+        self, cache: ActivationCache, options: Mapping[str, Mapping[str, Any]], openings: Sequence[Recipe]
+    ) -> Iterator[tuple[str, float]]:
+        """The value that each option comes to; what was trained lies in the stage tree for the trials to fork from."""
+        context, loaded, first = self.context, self.loaded, self.base.stages[0]
+        if context.stages is None or loaded.head is None or not first.head_only or not can_train_from_cache(self.base):
+            return
+        if context.reuse is None or loaded.card.depth not in (context.reuse.chosen or ()):
+            return
+        recipes = {name: self._opening(self.base.override(changes)) for name, changes in options.items()}
+        own, *others = [*recipes.values(), *map(self._opening, openings)]
+        tree = StageTree(context.stages, companions=others)
+        trainer = StagedTrainer(
+            own,
+            loaded,
+            context.data,
+            context.objective,
+            device=context.device,
+            should_stop=self._out_of_time,
+            cache=cache,
+            tree=tree,
+            fresh=lambda: loaded.reset(drop_rate=own.model.drop_rate, drop_path_rate=own.model.drop_path_rate),
+        )
+        while not trainer.done:
+            if not trainer.advance():
+                trainer.close()
+                raise OutOfTimeError
+        keys = StageKeys(loaded, context.data, context.objective)
+        for name, recipe in recipes.items():
+            result = tree.find(keys.key(recipe, 0))
+            if result and (best := best_evaluation(result.curve, context.objective)):
+                yield name, best.value
+
+    def _opening(self, recipe: Recipe) -> Recipe:
+        return recipe.model_copy(update={"stages": recipe.stages[:1]})
+
+    def _out_of_time(self) -> bool:
+        return time.monotonic() >= self.until
+
+
+def spread(found: set[int], count: int) -> list[int]:
+    """At most so many of the numbers, evenly spread, the largest among them."""
+    ordered = sorted(found)
+    places = np.linspace(len(ordered) - 1, 0, min(count, len(ordered))).round().astype(int)
+    return [ordered[place] for place in sorted(set(places.tolist()))]
+
+
+def least_promising(probed: Probed | None, objective: Objective, *, items: int) -> int:
+    """Recipes that train fewer top groups than this begin from features that are worse than ones below them; 0: none.
+
+    That is the smallest depth whose features are as good as the best ones, but for one standard error.
+    """
+    if probed is None or not probed.depths:
+        return 0
+    best = max(probed.depths.values(), key=objective.score)
+    margin = math.sqrt(best * (1 - best) / max(1, items)) if objective.mode == "max" and 0 <= best <= 1 else 0.0
+    good = (depth for depth, value in probed.depths.items() if objective.score(value) >= objective.score(best) - margin)
+    return min(good)
+
+
+def _told(depths: Mapping[int, float], objective: Objective, *, items: int, depth: int) -> str:
+    if 0 not in depths:
+        return "the model's features cannot be read by depth"
+    text = (
+        f"a linear model on the frozen features reaches {objective.metric} {depths[0]:.3f} on {items} validation items"
+    )
+    needed = least_promising(Probed(objective.metric, depths), objective, items=items)
+    if not needed:
+        return f"{text}, and no worse at the top than further down"
+    return f"{text}, below the top {needed} of {depth} groups {depths[needed]:.3f}: those are worth retraining"

@@ -1,0 +1,146 @@
+"""The probe: a look at the frozen features before the first trial."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import TinyNet, tiny_data
+
+from autoft.cache import reuse_of
+from autoft.data import Task
+from autoft.record import Objective
+from autoft.space.portfolio import head_options
+from autoft.study import MemoryLedger
+from autoft.training import StageKeys, StageTree, thread_count
+from autoft.tuner.config import resolve_config
+from autoft.tuner.first import first_in_line, probed
+from autoft.tuner.pooled import linear_scores
+from autoft.tuner.prepare import lay_ground, search_space, worker_context
+from autoft.tuner.probe import PROBE, Probed, least_promising, spread
+
+SCORE = Objective("accuracy", "max")
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A search of a tiny network in the default space."""
+    torch.manual_seed(0)
+    config = resolve_config(None, [], {"model.name": "own", "data.test_fraction": 0.0})
+    ground = lay_ground(config.base_recipe(), tiny_data(), module=TinyNet(), notify=lambda _text: None)
+    return config, ground, search_space(config, ground, None)
+
+
+@pytest.fixture
+def context(world, tmp_path):
+    _, ground, _ = world
+    reuse = replace(reuse_of(always=True), chosen=frozenset({1, 2}), root=tmp_path / "activations")
+    return worker_context(
+        ground, SCORE, tmp_path, threads=1, deadline=None, gpus=0, reuse=reuse, stages=tmp_path / "stages"
+    )
+
+
+def find(world, context, ledger, told=None):
+    config, ground, space = world
+    notify = (told if told is not None else []).append
+    return probed(config, space, ledger, context, ground, notify=notify)
+
+
+def test_it_tells_how_far_frozen_features_go_at_several_depths(world, context):
+    told = []
+    found = find(world, context, MemoryLedger(SCORE), told)
+    assert sorted(found.depths) == [0, 1]
+    assert all(value > 0.5 for value in found.depths.values())
+    assert told == [f"probe: {found.text}"]
+    assert f"accuracy {found.depths[0]:.3f} on 24 validation items" in found.text
+
+
+def test_it_tries_each_head_that_the_space_offers_and_leaves_them_for_the_trials(world, context):
+    _, ground, space = world
+    found = find(world, context, MemoryLedger(SCORE))
+    assert set(found.heads) == {"gentle", "steady", "quick", "damped"}
+    assert found.heads[found.head] == max(found.heads.values())
+    options = head_options(space, ground.recipe)
+    with thread_count(context.threads):
+        keys, tree = StageKeys(ground.loaded, ground.data, SCORE), StageTree(context.stages)
+    assert all(tree.find(keys.key(ground.recipe.override(option), 0)) for option in options.values())
+
+
+def test_the_same_seed_finds_the_same_and_a_resumed_study_does_not_look_again(world, context):
+    ledger = MemoryLedger(SCORE)
+    found = find(world, context, ledger)
+    again = find(world, context, MemoryLedger(SCORE))
+    assert {**again.plain(), "seconds": 0} == {**found.plain(), "seconds": 0}
+    ledger.set_meta(PROBE, {**found.plain(), "head": "damped"})
+    assert find(world, None, ledger).head == "damped"
+
+
+def test_without_reuse_the_features_are_computed_and_no_head_is_trained(world, context):
+    kept = find(world, context, MemoryLedger(SCORE))
+    found = find(world, replace(context, reuse=None), MemoryLedger(SCORE))
+    assert found.depths == kept.depths
+    assert (found.heads, found.head) == ({}, None)
+
+
+def test_a_budget_that_is_too_short_leaves_it_out_and_says_so(world, context):
+    told, ledger = [], MemoryLedger(SCORE)
+    assert find(world, replace(context, deadline=0.0), ledger, told) is None
+    assert told == ["probe: left out, the time budget is too short for it"]
+    assert PROBE not in ledger.meta()
+
+
+def test_it_can_be_switched_off(world, context):
+    config, ground, space = world
+    off = config.override({"search.probe": "off"})
+    assert probed(off, space, MemoryLedger(SCORE), context, ground, notify=print) is None
+
+
+class TestPortfolio:
+    def made(self, world, found):
+        config, ground, space = world
+        return dict(first_in_line(config, ground, space, MemoryLedger(SCORE), found=found, notify=print))
+
+    def test_its_recipes_start_from_the_best_head(self, world):
+        made = self.made(world, Probed("accuracy", heads={"quick": 0.9, "steady": 0.8}, head="quick"))
+        assert {recipe.stages[0].head_lr for recipe in made.values()} == {1e-2}
+
+    def test_depths_that_promise_less_come_later_and_none_is_left_out(self, world):
+        deep = self.made(world, Probed("accuracy", depths={0: 0.5, 1: 0.5, 2: 0.99}))
+        plain = self.made(world, None)
+        assert set(deep) == set(plain)
+        assert next(recipe.stages[-1].unfreeze for recipe in plain.values()) == 1
+        assert least_promising(Probed("accuracy", depths={0: 0.5, 2: 0.99}), SCORE, items=24) == 2
+
+
+@pytest.mark.parametrize(
+    ("depths", "mode", "needed"),
+    [
+        ({}, "max", 0),
+        ({0: 0.90, 2: 0.91, 4: 0.5}, "max", 0),
+        ({0: 0.60, 2: 0.91, 4: 0.92}, "max", 2),
+        ({0: 3.0, 2: 2.0}, "min", 2),
+        ({0: 2.0, 2: 3.0}, "min", 0),
+    ],
+)
+def test_a_difference_within_the_standard_error_is_none(depths, mode, needed):
+    assert least_promising(Probed("m", depths), Objective("m", mode), items=100) == needed
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [9]), (2, [1, 9]), (4, [1, 4, 6, 9]), (20, list(range(1, 10)))])
+def test_depths_are_spread_evenly_with_the_last_among_them(count, expected):
+    assert spread(set(range(1, 10)), count) == expected
+
+
+def test_a_linear_model_fits_every_kind_of_task():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(90, 5))
+    parts = slice(0, 60), slice(60, 90)
+    targets = {
+        "single_label": (x[:, 0] > 0).astype(np.int64) * 2,
+        "multi_label": np.stack([x[:, 0] > 0, x[:, 1] > 0, x[:, 0] > 99], axis=1).astype(np.float32),
+        "regression": (3 + 2 * x[:, 0]).astype(np.float32),
+    }
+    for kind, best in (("single_label", "accuracy"), ("multi_label", "average_precision"), ("regression", "r2")):
+        task = Task(kind, ("a", "b", "c")) if kind != "regression" else Task(kind, target_mean=3.0, target_std=2.0)
+        train, val = ((x[part], targets[kind][part]) for part in parts)
+        assert linear_scores(task, train, val)[best] > 0.85
