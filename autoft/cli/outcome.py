@@ -54,6 +54,8 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from (Text(line) for line in confirmed(summary))
     if kept := summary.get("gains", {}).get("kept"):
         yield Text(gain(summary, kept))
+    if refitted := summary.get("refit"):
+        yield Text(f"model   {refitted['text']}")
     for sentence in summary.get("notes", ()):
         yield Text(sentence, style="yellow")
     yield Text(_counts("trials", summary["trials"]))

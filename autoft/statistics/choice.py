@@ -27,7 +27,7 @@ class Candidate:
         return float(self.scores.mean())
 
 
-def simplest(candidates: Sequence[Candidate], *, groups: Sequence[Any] | None = None, errors: float = 1.0) -> Candidate:
+def simplest(candidates: Sequence[Candidate], *, groups: Sequence[Any] | None = None, beside: float = 0.0) -> Candidate:
     """The simplest recipe within one standard error of the best (Breiman et al. 1984), by paired differences.
 
     The error is that of the difference on the same items, which is smaller than that of either mean.
@@ -35,7 +35,7 @@ def simplest(candidates: Sequence[Candidate], *, groups: Sequence[Any] | None = 
     Args:
         candidates: at least one.
         groups: name per item of what belongs together.
-        errors: how many standard errors.
+        beside: a standard error of each difference beside that of the items, as of seeds.
 
     Raises:
         ValueError: no candidates, or scores of different items.
@@ -48,7 +48,7 @@ def simplest(candidates: Sequence[Candidate], *, groups: Sequence[Any] | None = 
         if one is not best:
             behind = best.scores - one.scores
             # one item more is one standard error, whatever the rounding says
-            if behind.mean() <= errors * standard_error(behind, groups=groups) * (1 + 1e-9):
+            if behind.mean() <= math.hypot(standard_error(behind, groups=groups), beside) * (1 + 1e-9):
                 near.append(one)
     return min(near, key=lambda one: (one.complexity, -one.mean))
 

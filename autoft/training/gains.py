@@ -68,10 +68,14 @@ class Improved:
     tried: tuple[Tried, ...] = ()
     weights: Weights | None = None
     """None: the winner's own are kept."""
+    name: str | None = None
+    """What they are called, where they are none of those tried."""
 
     @property
     def kind(self) -> str | None:
         """Of what is kept in place of the winner's weights."""
+        if self.name and self.weights is not None:
+            return self.name
         return next((each.kind for each in self.tried if each.kept), None)
 
     def plain(self) -> dict[str, Any]:

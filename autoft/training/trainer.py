@@ -164,6 +164,11 @@ class StagedTrainer:
         load_weights(self._loaded, best.weights if best else {})
         self.close()
 
+    @property
+    def changed(self) -> Mapping[str, Tensor]:
+        """Weights and buffers that the stages which have ended have changed, as the last of them left them."""
+        return self._changed
+
     def outputs(self, indices: Array) -> Tensor:
         """The raw outputs (len(indices), num_outputs) of the weights as they are between two stages or after the last.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from autoft.cache import Reuse
 from autoft.errors import ModelError, WeightsError
 from autoft.model import MICRO_BATCH, original_head
 from autoft.training import ForgettingMeter, evaluate
@@ -34,16 +35,19 @@ class Closing:
 
     gains: bool = True
     forgetting: bool = True
+    refit: bool = False
+    reuse: Reuse | None = None
+    """Where a refit finds activations."""
     until: float | None = None
     """Seconds since the epoch at which the result is to be written; None: there is no hurry."""
     now: Callable[[], float] = time.time
 
     @classmethod
-    def of(cls, config: SearchConfig, started_at: float) -> "Closing":
+    def of(cls, config: SearchConfig, started_at: float, reuse: Reuse | None = None) -> "Closing":
         """As the configuration has it."""
         budget = config.search.time_budget_s
         until = None if budget is None else started_at + budget - _WRITING_S
-        return cls(config.search.gains == "on", config.search.forgetting == "on", until)
+        return cls(config.search.gains == "on", config.search.forgetting == "on", config.confirm.refit, reuse, until)
 
 
 def closing_seconds(config: SearchConfig, ground: Ground) -> float:

@@ -1,5 +1,6 @@
 """The end of a search: choose, score the test split once, write what a user keeps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,8 @@ from autoft.statistics import wilson_interval
 from autoft.training import Improved, as_run, best_weights, evaluate, load_weights, save_model, thread_count
 from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
+from autoft.tuner.confirmation.plan import again_s
+from autoft.tuner.confirmation.refit import KIND, Refit, refit
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
 from autoft.tuner.pareto import pareto_front
@@ -67,7 +70,7 @@ def conclude(
     if winner is None:
         raise SearchFailedError(_nothing_found(folder, records))
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
-    ending = _end(folder, ground, conductor, winner, closing=closing, threads=threads) if closing else _Ending()
+    ending = _end(folder, ground, conductor, winner, closing=closing, forecast=forecast) if closing else _Ending()
     if weights := ending.improved.weights or best_weights(_checkpoint(folder, winner.number)):
         load_weights(ground.loaded, weights)
         save_model(ground.loaded.module, folder.best_model)
@@ -138,14 +141,23 @@ class _Ending:
 
 
 def _end(
-    folder: RunFolder, ground: Ground, conductor: Conductor, winner: TrialRecord, *, closing: Closing, threads: int
+    folder: RunFolder,
+    ground: Ground,
+    conductor: Conductor,
+    winner: TrialRecord,
+    *,
+    closing: Closing,
+    forecast: Forecast,
 ) -> _Ending:
     records, objective, number = conductor.records, conductor.objective, str(winner.number)
     finalists = _finalists(folder, conductor, winner)
     improved, extra, notes = Improved(), dict[str, Any](), list[str]()
-    with thread_count(threads):
+    with thread_count(forecast.layout.threads):
         allowance = Allowance.of(closing, ground)
-        if closing.gains:
+        if closing.refit:
+            again = _refit(ground, conductor, winner, closing, forecast)
+            improved, extra["refit"] = Improved(weights=again.weights, name=KIND), again.told
+        elif closing.gains:
             improved, notes = gains_of(
                 folder, ground, records, objective, winner=winner, allowance=allowance, scored=len(finalists) + 1
             )
@@ -158,6 +170,23 @@ def _end(
             extra["forgetting"], more = forgetting_of(ground, finalists, allowance)
             notes = [*notes, *more]
     return _Ending({int(name): found for name, found in scores.items()}, improved, extra, notes)
+
+
+def _refit(ground: Ground, conductor: Conductor, winner: TrialRecord, closing: Closing, forecast: Forecast) -> Refit:
+    """The winner on train and validation; not begun where a time budget is sure to end before it."""
+    needed_s = again_s(winner, conductor.records, conductor.objective)
+    until = math.inf if closing.until is None else closing.until
+    if closing.now() + needed_s > until:
+        text = f"not refitted: it takes {needed_s:.0f} s, and the time budget ended first; give a larger --time-budget"
+        return Refit(None, {"trial": winner.number, "kept": False, "text": text})
+    return refit(
+        winner,
+        ground,
+        conductor.objective,
+        should_stop=lambda: closing.now() >= until,
+        device="cuda" if forecast.layout.slots.gpus else "cpu",
+        reuse=closing.reuse,
+    )
 
 
 def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> dict[str, Read]:

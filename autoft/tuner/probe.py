@@ -7,6 +7,7 @@ and trains the head stages that trials are going to begin with, side by side.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -113,8 +114,7 @@ class _Probe:
     base: Recipe
     loaded: LoadedModel
     manner: Manner
-    until: float
-    """On the monotonic clock."""
+    limit: "_Limit"
 
     @classmethod
     def of(cls, context: WorkerContext, base: Recipe) -> Self:
@@ -131,7 +131,7 @@ class _Probe:
         device = torch.device(context.device)
         manner = Manner.of(base.optimisation, device)
         make_ready(loaded.module, device, channels_last=manner.channels_last)
-        return cls(context, base, loaded, manner, time.monotonic() + _SHARE_OF_TIME * left_s)
+        return cls(context, base, loaded, manner, _Limit(_SHARE_OF_TIME * left_s))
 
     def run(self, options: Mapping[str, Mapping[str, Any]], openings: Sequence[Recipe]) -> Probed:
         """Look at the depths, then train the heads."""
@@ -155,7 +155,8 @@ class _Probe:
         if cache is None or not chosen:
             prepared = Prepared()
         else:
-            prepared = cache.prepare(self.loaded, needs, manner=self.manner, should_stop=self._out_of_time)
+            with self.limit.paused():  # the trials read them too
+                prepared = cache.prepare(self.loaded, needs, manner=self.manner, should_stop=self._past_deadline)
         pooled = Pooled(self.loaded, data, self.manner, prepared, self._out_of_time)
         train, val = self._sample(data.splits.train, "train"), self._sample(data.splits.val, "val")
         of_train, of_val = pooled.read(boundaries, train), pooled.read(boundaries, val)
@@ -216,7 +217,33 @@ class _Probe:
         return recipe.model_copy(update={"stages": recipe.stages[:1]})
 
     def _out_of_time(self) -> bool:
-        return time.monotonic() >= self.until
+        return self.limit.reached or self._past_deadline()
+
+    def _past_deadline(self) -> bool:
+        deadline = self.context.deadline
+        return deadline is not None and time.time() >= deadline
+
+
+@dataclass
+class _Limit:
+    """Seconds that the probe may take; what is done for the trials anyway does not count."""
+
+    seconds: float
+    _since: float = field(default_factory=time.monotonic)
+
+    @property
+    def reached(self) -> bool:
+        """Whether they are over."""
+        return time.monotonic() - self._since >= self.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count what happens inside."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since += time.monotonic() - began
 
 
 def spread(found: set[int], count: int) -> list[int]:

@@ -296,7 +296,7 @@ def _open(
     observer.started(_plan(config, ground, folder, conductor, outlook))
     companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
     confirmation = _confirmation(config, ground, folder, conductor, clock)
-    context, closing = replace(context, companions=tuple(companions)), Closing.of(config, started_at)
+    context, closing = replace(context, companions=tuple(companions)), Closing.of(config, started_at, outlook.reuse)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
 
 

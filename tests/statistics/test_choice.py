@@ -27,8 +27,7 @@ class TestSimplest:
             Candidate("head", 1, worse_by(12)),
         )
         assert simplest([far, near, best]).name == "half"
-        assert simplest([far, near, best], errors=4).name == "head"
-        assert simplest([far, near, best], errors=0).name == "full"
+        assert simplest([far, near, best], beside=1.0).name == "head"
 
     def test_the_better_of_equally_simple_ones(self):
         assert simplest([Candidate("a", 1, worse_by(1)), Candidate("b", 1, RIGHT)]).name == "b"

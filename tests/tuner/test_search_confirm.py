@@ -23,7 +23,7 @@ from autoft.tuner.run_folder import RunFolder
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
 SETTINGS = {
     "stages": [{"name": "head", "epochs": 1}, {"name": "tune", "epochs": 3, "unfreeze": 1, "lr": 1e-3}],
-    "confirm": {"top": 1, "max_share": 0.95},
+    "confirm": {"top": 1, "max_share": 0.95, "refit": True},
     "resources.max_concurrent_trials": 1,
 }
 
@@ -104,3 +104,15 @@ def test_the_outcome_says_why_and_what_unfreezing_bought(run):
     told = [str(part) for part in outcome(run.result.summary)]
     assert any(line.startswith("confirm trial ") for line in told)
     assert any("against head_only" in line for line in told)
+
+
+def test_a_refit_says_whose_numbers_are_told(run):
+    summary, recipe = run.result.summary, run.result.best_recipe
+    assert summary["refit"]["kept"]
+    assert summary["refit"]["items"] == 48
+    assert recipe.provenance.weights == "refit on train and validation"
+    assert "gains" not in summary
+    winner = next(each for each in run.result.records if each.number == summary["winner"])
+    assert summary["best_value"] == winner.best(run.result.ledger.objective).value
+    assert summary["test_plain"].keys() == summary["test"].keys()
+    assert any("was trained on 48 items, validation included" in str(part) for part in outcome(summary))

@@ -18,6 +18,9 @@ class ConfirmConfig(Config):
     max_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.25
     """Of the time that is left of a budget when trials begin, kept free for it; without one, of all computing."""
 
+    refit: bool = False
+    """Train the winner on train and validation together at the end; the model file is then that one."""
+
     @model_validator(mode="before")
     @classmethod
     def _a_word_is_for_all_of_it(cls, value: Any) -> Any:

@@ -1,7 +1,9 @@
 """What confirmation says: the simplest recipe within one paired standard error of the best. Pure, of scores alone."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,12 @@ from autoft.statistics import (
     Interval,
     compare,
     paired_bootstrap,
+    seed_error,
+    seed_variance,
     simplest,
     standard_error,
+    widened,
+    wider,
     wilson_interval,
 )
 from autoft.tuner.confirmation.runs import Outcome
@@ -63,7 +69,11 @@ class Verdict:
         """The simplest within one standard error of the best."""
         named = [Candidate(one.trial, one.complexity, self.scores(one)) for one in self.entrants]
         groups = self._groups()
-        chosen = simplest(named, groups=groups) if self._comparable() else max(named, key=lambda one: one.mean)
+        chosen = (
+            simplest(named, groups=groups, beside=self.of_seeds)
+            if self._comparable()
+            else max(named, key=lambda one: one.mean)
+        )
         return next(one for one in self.entrants if one.trial == chosen.name)
 
     @property
@@ -80,7 +90,15 @@ class Verdict:
         return self._pool(self.entrants[0])[0]
 
     def interval(self, one: Entrant) -> Interval | None:
-        """Of the metric; None where it is not a mean over items, or nothing can be said."""
+        """Of the metric, by items and seeds; None where it is not a mean over items, or nothing can be said."""
+        found = self._by_items(one)
+        if found is None:
+            return None
+        both = wider(found, self.of_seeds / math.sqrt(2))
+        share = self.objective.metric == "accuracy"
+        return replace(both, low=max(0.0, both.low), high=min(1.0, both.high)) if share else both
+
+    def _by_items(self, one: Entrant) -> Interval | None:
         scores, metric = self.scores(one), self.objective.metric
         if score_name(metric) != metric:
             return None
@@ -97,12 +115,20 @@ class Verdict:
         """By how much the first is better; None where fewer than two items or groups were held out."""
         if not self._comparable():
             return None
-        return compare(self.scores(first), self.scores(second), groups=self._groups())
+        return widened(compare(self.scores(first), self.scores(second), groups=self._groups()), self.of_seeds)
 
     def error(self, one: Entrant) -> float:
-        """Standard error of the difference to the best."""
+        """Standard error of the difference to the best, by items and seeds."""
         behind = self.scores(self.best) - self.scores(one)
-        return standard_error(behind, groups=self._groups()) if self._comparable() else 0.0
+        return math.hypot(standard_error(behind, groups=self._groups()), self.of_seeds) if self._comparable() else 0.0
+
+    @cached_property
+    def of_seeds(self) -> float:
+        """Standard error that seeds put on the difference of two recipes, estimated from all who were run again."""
+        parts = [[self.outcomes[one.trial, run] for one in self.entrants] for run in self.runs]
+        same = len({part[0].items.tobytes() for part in parts}) < len(parts)
+        variance = seed_variance([np.stack([each.scores for each in part]) for part in parts], same_items=same)
+        return seed_error(variance, len(self.runs))
 
     def _pool(self, one: Entrant) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         if one.trial not in self._pooled:
