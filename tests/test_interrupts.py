@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from autoft.interrupts import unbroken
+from autoft.interrupts import remembered, unbroken
 
 
 @pytest.fixture
@@ -86,3 +86,29 @@ def test_a_transaction_is_not_torn(tmp_path):
     other = sqlite3.connect(tmp_path / "one.db", timeout=0)
     other.execute("INSERT INTO rows VALUES (2)")
     assert other.execute("SELECT count(*) FROM rows").fetchone() == (2,)
+
+
+class Lost:
+    """Is interrupted where Python prints what is raised, and goes on."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_was_lost_is_told_to_who_asks():
+    with remembered() as ask:
+        ask()
+        one = Lost()
+        del one
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+
+
+def test_what_is_remembered_is_raised_at_once_too(steps):
+    with remembered() as ask:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(steps)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

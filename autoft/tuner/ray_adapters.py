@@ -1,6 +1,7 @@
 """Where Ray Tune meets the conductor: its searcher and its scheduler."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.execution.tune_controller import TuneController
@@ -54,12 +55,21 @@ class ConductedSearcher(Searcher):
         return {}
 
 
-class ConductedScheduler(TrialScheduler):
-    """Carries reports to the conductor and its decisions back."""
+def nothing() -> None:
+    """Do nothing."""
 
-    def __init__(self, conductor: Conductor | Relay) -> None:
+
+class ConductedScheduler(TrialScheduler):
+    """Carries reports to the conductor and its decisions back.
+
+    Args:
+        conductor: opened.
+        ask: called in every turn of Tune's loop; raises what is to end it.
+    """
+
+    def __init__(self, conductor: Conductor | Relay, ask: Callable[[], None] = nothing) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._conductor = conductor
+        self._conductor, self._ask = conductor, ask
         self._stopped: set[str] = set()
         self._controller: TuneController | None = None
 
@@ -84,6 +94,7 @@ class ConductedScheduler(TrialScheduler):
 
         Tune starts a trial again whose worker dies just after it was told to stop. Such a one tells what is known.
         """
+        self._ask()
         if trial.trial_id not in self._stopped:
             report = Report.from_plain(json.loads(result[REPORT]))
             if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
@@ -99,6 +110,7 @@ class ConductedScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
         """First come, first served."""
+        self._ask()
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         for trial in trials:
             if trial.status == Trial.PENDING:

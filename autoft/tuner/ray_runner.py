@@ -13,6 +13,7 @@ import ray
 from ray import tune
 
 from autoft.errors import SearchFailedError
+from autoft.interrupts import remembered
 from autoft.tuner.conductor import Conductor
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.layout import Slots, core_count
@@ -130,11 +131,28 @@ def run_on_ray(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)  # all workers start at once, not one after the other
+    with remembered() as ask:
+        scheduler = ConductedScheduler(conductor, ask)
+        tuner = _tuner(conductor, scheduler, context, slots, scratch)
+        try:
+            tuner.fit()
+        except tune.TuneError as error:
+            raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
+        except BaseException:
+            if borrowed:
+                scheduler.give_back()
+            raise
+        ask()
+    conductor.raise_if_failed()
+
+
+def _tuner(
+    conductor: Conductor | Relay, scheduler: ConductedScheduler, context: WorkerContext, slots: Slots, scratch: Path
+) -> tune.Tuner:
     meeting = Meeting(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
     trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context, meeting))
-    scheduler = ConductedScheduler(conductor)
     resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
-    tuner = tune.Tuner(
+    return tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=ConductedSearcher(conductor),
@@ -151,15 +169,6 @@ def run_on_ray(
             failure_config=tune.FailureConfig(max_failures=_WORKER_RESTARTS),
         ),
     )
-    try:
-        tuner.fit()
-    except tune.TuneError as error:
-        raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
-    except BaseException:
-        if borrowed:
-            scheduler.give_back()
-        raise
-    conductor.raise_if_failed()
 
 
 def _trial_name(trial: Any) -> str:

@@ -109,10 +109,10 @@ def test_the_outcome_says_why_and_what_unfreezing_bought(run):
 def test_a_refit_says_whose_numbers_are_told(run):
     summary, recipe = run.result.summary, run.result.best_recipe
     assert summary["refit"]["kept"]
-    assert summary["refit"]["items"] == 48
+    assert summary["refit"]["items"] == 72
     assert recipe.provenance.weights == "refit on train and validation"
     assert "gains" not in summary
     winner = next(each for each in run.result.records if each.number == summary["winner"])
     assert summary["best_value"] == winner.best(run.result.ledger.objective).value
     assert summary["test_plain"].keys() == summary["test"].keys()
-    assert any("was trained on 48 items, validation included" in str(part) for part in outcome(summary))
+    assert any("was trained on 72 items, validation included" in str(part) for part in outcome(summary))
