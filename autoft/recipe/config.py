@@ -69,6 +69,8 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return f"{path}: unknown key{near(key, _known_keys(model, detail['loc'][:-1]))}"
         case "missing":
             return f"{path}: is required"
+        case "model_type":
+            return f"{path}: must be a mapping of settings, got {given!r}"
         case "value_error" if isinstance(cause := detail.get("ctx", {}).get("error"), ValueError):
             shown = "" if isinstance(given, Mapping | list | BaseModel) else f", got {given!r}"
             return f"{path}: {cause}{shown}"

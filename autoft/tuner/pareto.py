@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoft.data import Task
+from autoft.errors import UnknownNameError
 from autoft.model import LoadedModel, plan_stage
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord, TrialState
@@ -17,7 +18,11 @@ def objectives_of(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
     Raises:
         UnknownNameError: no such metric, or one of another kind of task.
     """
-    return tuple(Objective(name, "min") if name in {COST, PARAMETERS} else task.objective(name) for name in names)
+    own = {COST, PARAMETERS}
+    try:
+        return tuple(Objective(name, "min") if name in own else task.objective(name) for name in names)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"search.objectives: {error}, {COST}, {PARAMETERS}") from None
 
 
 def trained_parameters(recipe: Recipe, loaded: LoadedModel) -> int:

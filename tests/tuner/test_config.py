@@ -85,6 +85,8 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("search.objectives=[accuracy]", "search.objectives: ", id="one objective"),
         pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
+        pytest.param("confirm=maybe", "confirm: must be on, off or a mapping of settings", id="switch"),
+        pytest.param("search=3", "search: must be a mapping of settings, got 3", id="section of another kind"),
         pytest.param("space=[1]", "space: must be a mapping", id="space of another kind"),
     ],
 )

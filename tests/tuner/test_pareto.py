@@ -95,5 +95,5 @@ def test_parameters_are_those_of_all_groups_that_any_stage_trains(unfreeze, coun
 
 def test_an_objective_that_is_no_metric_of_the_task_is_told():
     assert [each.mode for each in objectives_of(["mae", "r2", "cost"], Task("regression"))] == ["min", "max", "min"]
-    with pytest.raises(UnknownNameError, match="accuracy"):
+    with pytest.raises(UnknownNameError, match=r"^search.objectives: .*accuracy.* cost, parameters$"):
         objectives_of(["accurac", "cost"], Task("single_label"))

@@ -1,10 +1,10 @@
 """The ``confirm`` section of search.yaml."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from autoft.errors import ConfigError
 from autoft.recipe import Config
 
 
@@ -28,4 +28,8 @@ class ConfirmConfig(Config):
             value = "on" if value else "off"
         if value == "on":
             return {}
-        return value if isinstance(value, Mapping) or value != "off" else {"top": 0}
+        if value == "off":
+            return {"top": 0}
+        if isinstance(value, str):
+            raise ConfigError("must be on, off or a mapping of settings")
+        return value
