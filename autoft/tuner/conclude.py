@@ -71,7 +71,7 @@ def conclude(
         raise SearchFailedError(_nothing_found(folder, records))
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
     ending = _end(folder, ground, conductor, winner, closing=closing, forecast=forecast) if closing else _Ending()
-    if weights := ending.improved.weights or best_weights(_checkpoint(folder, winner.number)):
+    if weights := ending.improved.weights or best_weights(folder.checkpoint(winner.number)):
         load_weights(ground.loaded, weights)
         save_model(ground.loaded.module, folder.best_model)
     _with_weights(recipe, ending.improved).save(folder.best_recipe)
@@ -193,7 +193,7 @@ def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> 
     """How to read the weights of the winner, which comes first, and of the baselines, by trial number."""
     baselines = [record for record in conductor.records if record.baseline and record.best(conductor.objective)]
     numbers = dict.fromkeys([winner.number, *(record.number for record in baselines)])
-    return {str(number): partial(best_weights, _checkpoint(folder, number)) for number in numbers}
+    return {str(number): partial(best_weights, folder.checkpoint(number)) for number in numbers}
 
 
 def _score(ground: Ground, finalists: Mapping[str, Read]) -> Mapping[str, Mapping[str, float]]:
@@ -205,10 +205,6 @@ def _score(ground: Ground, finalists: Mapping[str, Read]) -> Mapping[str, Mappin
             load_weights(ground.loaded, weights)
             found[number] = evaluate(ground.loaded, ground.data, items, memory_format=memory_format)
     return found
-
-
-def _checkpoint(folder: RunFolder, number: int) -> Path:
-    return folder.trial(number) / "checkpoint"
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
@@ -38,7 +37,7 @@ def gains_of(
     """
     items, test = len(ground.data.splits.val), len(ground.data.splits.test)
     after = [test] * scored
-    weights = best_weights(_checkpoint(folder, winner))
+    weights = best_weights(folder.checkpoint(winner.number))
     if weights is None:
         return Improved(), []
     if not allowance.affords(items, items, *after):
@@ -46,7 +45,7 @@ def gains_of(
     heads = {*ground.loaded.groups[-1].parameters, *ground.loaded.groups[-1].buffers}
     start = None if weights.keys() <= heads else _start(folder, ground, records, objective, winner)
     others = [each for each in _finished(records, objective) if each.number != winner.number]
-    others = [each for each in others if _checkpoint(folder, each).is_dir()][:MOST_MEMBERS]
+    others = [each for each in others if folder.checkpoint(each.number).is_dir()][:MOST_MEMBERS]
     memory_format = ground.recipe.optimisation.memory_format
     out_of_time: list[str] = []
 
@@ -56,7 +55,9 @@ def gains_of(
         return enough
 
     judge = Judge(ground.loaded, ground.data, objective, winner=weights, memory_format=memory_format)
-    members = [Ingredient(f"trial {each.number}", partial(best_weights, _checkpoint(folder, each))) for each in others]
+    members = [
+        Ingredient(f"trial {each.number}", partial(best_weights, folder.checkpoint(each.number))) for each in others
+    ]
     return improve(judge, start=start, others=members, affords=affords), out_of_time
 
 
@@ -68,7 +69,9 @@ def _start(
         return Ingredient("its head stage", lambda: own)
     for record in records:
         if record.baseline == _HEAD_ONLY and record.best(objective) and record.state != "FAIL":
-            return Ingredient(f"the head of trial {record.number}", partial(best_weights, _checkpoint(folder, record)))
+            return Ingredient(
+                f"the head of trial {record.number}", partial(best_weights, folder.checkpoint(record.number))
+            )
     return None
 
 
@@ -92,7 +95,3 @@ def _finished(records: Sequence[TrialRecord], objective: Objective) -> list[Tria
     }
     found = [record for record in records if record.number in values]
     return sorted(found, key=lambda record: (-values[record.number], record.number))
-
-
-def _checkpoint(folder: RunFolder, record: TrialRecord) -> Path:
-    return folder.trial(record.number) / "checkpoint"

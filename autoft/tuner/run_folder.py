@@ -52,6 +52,10 @@ class RunFolder:
         """The folder of one trial."""
         return self.trials / f"{number:04d}"
 
+    def checkpoint(self, number: int) -> Path:
+        """The folder of one trial's checkpoint."""
+        return self.trial(number) / "checkpoint"
+
     def clear_trials_from(self, number: int) -> None:
         """Take away what trials of another study left in the folders of trials that are to come."""
         _clear_from(self.trials, number)

@@ -104,7 +104,7 @@ def test_time_is_shared_by_the_workers_and_cost_is_not():
     assert four.time < 0.3 * one.time
 
 
-def test_rungs_follow_the_predicted_cost():
+def test_rungs_follow_the_cost_of_an_evaluation():
     halved = policy(cost=lambda _recipe, _index: 0.5, prune=OFF)
     paused = [one for one in simulate(halved, curves_of(TASK)).records if one.reason == "not_promoted"]
     assert {len(one.curve) for one in paused} <= {4, 12}

@@ -120,7 +120,7 @@ class Confirmation:
         return share / (1.0 - share) * sum(record.compute_s for record in trials)
 
     def _able(self, record: TrialRecord) -> bool:
-        return best_weights(self.folder.trial(record.number) / "checkpoint") is not None
+        return best_weights(self.folder.checkpoint(record.number)) is not None
 
     def _entrant(self, record: TrialRecord, trials: Sequence[TrialRecord]) -> Entrant:
         recipe = Recipe.parse(record.proposal.recipe, where=f"trial {record.number}")
