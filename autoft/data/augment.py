@@ -17,7 +17,7 @@ _SHIFT = 1 / 8
 _ERASE_PROBABILITY = 0.5
 
 
-def augment(images: Tensor, kind: Augmentation, rng: np.random.Generator) -> Tensor:
+def augment(images: Tensor, kind: Augmentation, rng: np.random.Generator, *, flips: Array | None = None) -> Tensor:
     """Augment a batch of images, each item on its own.
 
     ``flip`` mirrors half of the items left to right; ``light`` also shifts by up to an eighth of the side (the
@@ -29,10 +29,12 @@ def augment(images: Tensor, kind: Augmentation, rng: np.random.Generator) -> Ten
         images: uint8 (B, H, W, 3); not changed.
         kind: how much.
         rng: the stream of this batch; the first draws decide the flips, as `draw_flips` does.
+        flips: which items are mirrored, bool (B,), if that is decided elsewhere.
     """
     if kind == "none":
         return images
-    flips = draw_flips(len(images), rng)
+    drawn = draw_flips(len(images), rng)
+    flips = drawn if flips is None else flips
     match kind:
         case "flip":
             return torch.where(_column(flips, images), images.flip(2), images)

@@ -157,6 +157,8 @@ class Optimisation(Config):
     """Mixed precision (bfloat16) where a GPU is."""
     eval_every_steps: PositiveInt | None = None
     """Optimizer steps between evaluations; default: an epoch."""
+    micro_batch: PositiveInt | None = None
+    """Most items that go through the model at once in training; the gradients of a batch's parts are added up."""
 
 
 class Provenance(Config):

@@ -16,6 +16,7 @@ from autoft.training.divergence import DivergenceWatch
 from autoft.training.feed import Batch, Feed
 from autoft.training.forward import Forward
 from autoft.training.lengths import length_in_steps
+from autoft.training.ranks import ALONE, Ranks
 from autoft.training.snapshot import Snapshot
 from autoft.training.source import Source
 
@@ -46,6 +47,10 @@ class Ground:
     forward: Forward
     train_source: Source
     val_source: Source
+    ranks: Ranks = ALONE
+    """Who trains it together; a stage of the head alone is rank 0's."""
+    micro_batch: int | None = None
+    """Most rows of a rank that go through the model at once in training; gradients of the parts are added up."""
 
     @property
     def stage(self) -> Stage:
@@ -139,10 +144,10 @@ class Engine(Protocol):
 
 
 class Batches:
-    """The batches of a stage, epoch after epoch."""
+    """A rank's part of the batches of a stage, epoch after epoch."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, ground: Ground, ranks: Ranks = ALONE) -> None:
+        self._ground, self._ranks = ground, ranks
         self._open: Generator[Batch, None, None] | None = None
 
     def next(self, stage_step: int) -> Batch:
@@ -150,8 +155,8 @@ class Batches:
         epoch, step = divmod(stage_step, self._ground.steps_per_epoch)
         if self._open is None or step == 0:
             self.close()
-            ground = self._ground
-            self._open = ground.feed.batches(ground.train_source, ground.stage.name, epoch, start=step)
+            feed, source, stage = self._ground.feed, self._ground.train_source, self._ground.stage.name
+            self._open = feed.batches(source, stage, epoch, start=step, ranks=self._ranks)
         return next(self._open)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The batches of an epoch: which items, read ahead of the training."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from autoft.data.feed import epoch_batches, read_ahead
 from autoft.data.metrics import Array
 from autoft.recipe import Recipe
 from autoft.streams import stream_seed
+from autoft.training.ranks import ALONE, Ranks, Share, part_of
 from autoft.training.source import Moment, Source
 
 
@@ -26,11 +27,13 @@ class Batch:
     """As the task has them, on the device."""
     forward_seed: int
     """Of dropout and drop path in this step."""
+    share: Share
+    """Which part of the whole batch it is."""
 
     @property
     def size(self) -> int:
         """Number of items."""
-        return len(self.targets)
+        return self.share.size
 
 
 class Feed:
@@ -47,11 +50,21 @@ class Feed:
         seed = self._recipe.seed
         return epoch_batches(train, targets, self._recipe.data, seed=seed, stage=stage, epoch=epoch)
 
-    def batches(self, source: Source, stage: str, epoch: int, *, start: int) -> Generator[Batch, None, None]:
-        """The batches of an epoch from number ``start`` on, the next one being read meanwhile."""
+    def batches(
+        self, source: Source, stage: str, epoch: int, *, start: int, ranks: Ranks = ALONE
+    ) -> Generator[Batch, None, None]:
+        """A rank's part of the batches of an epoch from number ``start`` on, the next one being read meanwhile."""
         order = self.order(stage, epoch)
-        steps = [(Moment(stage, epoch, step), order[step]) for step in range(start, len(order))]
-        for moment, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[1], part[0]))):
+        steps = [_step(Moment(stage, epoch, step, ranks.rank), order[step], ranks) for step in range(start, len(order))]
+        for moment, share, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[2], part[0]))):
             targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
-            seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step)
-            yield Batch(moment, found, targets, seed)
+            others = (ranks.rank,) if ranks.rank else ()
+            seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step, *others)
+            yield Batch(moment, found, targets, seed, share)
+
+
+def _step(moment: Moment, items: Array, ranks: Ranks) -> tuple[Moment, Share, Array]:
+    """A rank's part of a training step."""
+    share = ranks.share(len(items))
+    first = share.first if share.size else 0
+    return replace(moment, first=first, whole=len(items)), share, part_of(items, share)

@@ -4,7 +4,7 @@ Both give the same bits on the CPU; which one it is decides nothing but the time
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from autoft.data import DataHandle
 from autoft.data.augment import augment, mixup
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
-from autoft.data.variants import Variant, draw_variants, drawn, variants_of
+from autoft.data.variants import MIRRORED, PLAIN, Variant, draw_variants, drawn, variants_of
 from autoft.model import laid_out, padded
 from autoft.recipe import Recipe
 from autoft.record import ModelCard
@@ -27,16 +27,27 @@ Rows: TypeAlias = Tensor | Inputs
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A training step: what its random draws are keyed by."""
+    """A training step of a rank: what its random draws are keyed by."""
 
     stage: str
     epoch: int
     step: int
     """Within the epoch."""
+    rank: int = 0
+    first: int = 0
+    """Place of the rank's first item in the whole batch."""
+    whole: int | None = None
+    """Items of the whole batch; None if they are the rank's own."""
 
     def stream(self, seed: int, purpose: str) -> np.random.Generator:
-        """The generator of this step for ``purpose``."""
-        return stream(seed, purpose, self.stage, self.epoch, self.step)
+        """The generator of this step for ``purpose``; each rank has its own."""
+        others = (self.rank,) if self.rank else ()
+        return stream(seed, purpose, self.stage, self.epoch, self.step, *others)
+
+    def choice(self, variants: Sequence[Variant], count: int, seed: int, purpose: str) -> Array:
+        """The variants of ``count`` items of the rank, int64 (count,): those they have however many ranks there are."""
+        whole = replace(self, rank=0).stream(seed, purpose)
+        return draw_variants(variants, self.whole or count, whole)[self.first : self.first + count]
 
 
 class Source(Protocol):
@@ -92,8 +103,7 @@ class Pixels:
         assert self._recipe is not None
         recipe, moved = self._recipe, self._moved(found)
         if self._data.spec.image and self._views is None:
-            rng = moment.stream(recipe.seed, "augment")
-            moved = {name: augment(field, recipe.data.augment, rng) for name, field in moved.items()}
+            moved = {name: self._augmented(field, moment) for name, field in moved.items()}
         inputs = self._inputs(moved)
         if recipe.optimisation.mixup_at == "boundary" and self._forward.boundary > 0:
             return _mixed(recipe, self._data, self._forward.prefix(inputs), targets, moment)
@@ -102,6 +112,13 @@ class Pixels:
         last = self._forward.manner.channels_last
         laid = {name: laid_out(field, channels_last=last) for name, field in mixed.items()}
         return self._forward.prefix(laid), targets
+
+    def _augmented(self, images: Tensor, moment: Moment) -> Tensor:
+        """Afresh; which items are mirrored does not depend on the number of ranks."""
+        assert self._recipe is not None
+        seed, kind = self._recipe.seed, self._recipe.data.augment
+        flips = moment.choice((PLAIN, MIRRORED), len(images), seed, "augment").astype(bool)
+        return augment(images, kind, moment.stream(seed, "augment"), flips=flips)
 
     def look(self, indices: Array) -> Inputs:
         """Decoded items."""
@@ -167,8 +184,7 @@ def can_train_from_cache(recipe: Recipe) -> bool:
 
 def _choice(recipe: Recipe, variants: Sequence[Variant], count: int, moment: Moment) -> Array:
     """The variant of each item of a batch."""
-    purpose = "augment" if recipe.data.views == "fresh" else "view"
-    return draw_variants(variants, count, moment.stream(recipe.seed, purpose))
+    return moment.choice(variants, count, recipe.seed, "augment" if recipe.data.views == "fresh" else "view")
 
 
 def _mixed(recipe: Recipe, data: DataHandle, rows: Rows, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:

@@ -88,15 +88,21 @@ class StageRun:
         set_eval(self._loaded)
         self._norm = None
 
-    def backward(self, loss: Tensor) -> float:
-        """Take the gradients of ``loss`` and clip them.
+    def clip(self) -> float:
+        """Clip the gradients.
 
         Returns:
             their norm before clipping.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         return float(nn.utils.clip_grad_norm_(self._parameters, self._clip))
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The running statistics that training changes, not copied."""
+        if self.plan.norm == "eval":
+            return {}
+        names = set(_statistics(self._loaded.module))
+        groups = (self._loaded.groups[place] for place in sorted(self.plan.trainable))
+        return {name: tensor for name, tensor in live_tensors(self._loaded.module, groups).items() if name in names}
 
     def update(self) -> None:
         """Take the optimizer's step at the rates of the schedule."""

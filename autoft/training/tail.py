@@ -5,17 +5,21 @@ from typing import Any
 
 from torch import Tensor
 
+from autoft.data.metrics import Array
 from autoft.record import Evaluation
 from autoft.training.engine import Batches, Ground, ShouldStop
 from autoft.training.evaluate import outputs_of
-from autoft.training.feed import Batch
-from autoft.training.forward import seeded
-from autoft.training.snapshot import Snapshot, copy_of
+from autoft.training.gradients import Gradients
+from autoft.training.ranks import Word, part_of
+from autoft.training.snapshot import Snapshot, copy_of, put_back
 from autoft.training.stage import StageRun
 
 
 class TailStage:
-    """An `autoft.training.engine.Engine` over torch's autograd.
+    """An `autoft.training.engine.Engine` over torch's autograd, on one rank or many.
+
+    Rank 0 drives it by `advance`, the others follow by `obey`. What they compute together is what one process would:
+    each takes its part of every batch and of the validation split.
 
     Args:
         ground: the model holds the weights that the stage starts from.
@@ -23,7 +27,7 @@ class TailStage:
     """
 
     def __init__(self, ground: Ground, carried: Mapping[str, Tensor]) -> None:
-        self._ground = ground
+        self._ground, self._ranks = ground, ground.ranks
         self._run = StageRun(
             ground.stage,
             plan=ground.plan,
@@ -34,7 +38,8 @@ class TailStage:
             carried=carried,
             followed=ground.index + 1 < len(ground.recipe.stages),
         )
-        self._batches = Batches(ground)
+        self._batches = Batches(ground, ground.ranks)
+        self._gradients: Gradients | None = None
         self._loss_sum, self._loss_count, self._saved_s, self._told = 0.0, 0, 0.0, 0
 
     @property
@@ -49,12 +54,34 @@ class TailStage:
 
     def advance(self, should_stop: ShouldStop) -> Evaluation | None:
         """Train to the next evaluation."""
-        while not should_stop():
-            if told := self._train_step() or self._blown_up():
-                return self._evaluation({}, diverged=told)
-            if self._is_due():
-                return self._evaluate()
+        with self._ranks.listening():
+            if self._gradients is None:
+                self._ranks.tell(Word.OPEN, self._ground.index, self._run.step)
+                self._ranks.send(self._run.weights())
+                self._ranks.send(self._run.optimizer_state())
+            while not should_stop():
+                if told := self._train_step() or self._blown_up():
+                    return self._evaluation({}, diverged=told)
+                if self._is_due():
+                    return self._evaluate()
         return None
+
+    def obey(self, word: Word, step: int) -> None:
+        """Do what rank 0 tells; ``step`` is the stage's, and counts when it opens."""
+        match word:
+            case Word.OPEN:
+                self._run.step = step
+            case Word.STEP:
+                self._take_gradients()
+            case Word.UPDATE:
+                self._run.update()
+            case _:
+                self._share_statistics()
+                averaged = self._ranks.receive()
+                before = copy_of({name: self._run.weights()[name] for name in averaged})
+                put_back(self._ground.loaded.module, averaged)
+                self._outputs(self._ground.data.splits.val)
+                put_back(self._ground.loaded.module, before)
 
     def close(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """End the stage."""
@@ -102,31 +129,26 @@ class TailStage:
 
     def _train_step(self) -> str | None:
         """One optimizer step, or the sentence that tells why there was none."""
-        ground, run = self._ground, self._run
-        batch = self._batches.next(run.step)
-        run.enter_training(batch.size)
-        hidden, targets = ground.train_source.rows(batch.found, batch.targets, batch.moment)
-        self._saved_s += ground.train_source.saved_s(batch.size)
-        with seeded(batch.forward_seed, ground.device):
-            losses, plain = self._losses(ground.forward.tail(hidden).float(), targets)
-            self._count(plain, batch)
-            if told := ground.watch.loss(plain, warming_up=run.warming_up):
-                return told
-            norm = run.backward(losses.mean())
-        if told := ground.watch.gradient(norm):
+        run, watch = self._run, self._ground.watch
+        self._ranks.tell(Word.STEP)
+        loss, norm = self._take_gradients()
+        if told := watch.loss(loss, warming_up=run.warming_up) or watch.gradient(norm):
             return told
+        self._ranks.tell(Word.UPDATE)
         run.update()
         return None
 
-    def _losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, float]:
-        """The training loss per item, and the plain mean."""
-        task, smoothing = self._ground.data.task, self._ground.recipe.optimisation.label_smoothing
-        losses = task.loss(outputs, targets, label_smoothing=smoothing, class_weights=self._ground.class_weights)
-        return losses, float(task.loss(outputs.detach(), targets).mean())
-
-    def _count(self, plain: float, batch: Batch) -> None:
-        self._loss_sum += plain * batch.size
-        self._loss_count += batch.size
+    def _take_gradients(self) -> tuple[float, float]:
+        """Gradients of the next batch, clipped; gives its plain mean loss, and their norm before."""
+        if self._gradients is None:
+            self._gradients = Gradients(self._ground, self._run)
+        batch = self._batches.next(self._run.step)
+        self._run.enter_training(self._gradients.fewest_rows(batch))
+        loss = self._gradients.take(batch)
+        self._saved_s += self._ground.train_source.saved_s(batch.share.whole)
+        self._loss_sum += loss * batch.share.whole
+        self._loss_count += batch.share.whole
+        return loss, self._run.clip()
 
     def _blown_up(self) -> str | None:
         """At the end of an epoch, and before an evaluation, the sentence that tells that the weights have."""
@@ -142,9 +164,11 @@ class TailStage:
     def _evaluate(self) -> Evaluation:
         """Evaluate on the validation split, and keep the weights if they are the stage's best."""
         ground, run, indices = self._ground, self._run, self._ground.data.splits.val
+        self._ranks.tell(Word.EVALUATE)
+        self._share_statistics()
+        self._ranks.send(run.average.values if run.average else {})
         with run.evaluated():
-            run.enter_evaluation()
-            outputs = outputs_of(ground.val_source, ground.forward, indices)
+            outputs = self._outputs(indices)
             self._saved_s += ground.val_source.saved_s(len(indices))
             metrics = ground.data.task.metrics(outputs, ground.data.targets[indices])
             told = ground.watch.validation(metrics["loss"])
@@ -152,6 +176,17 @@ class TailStage:
             if told is None:
                 run.take(evaluation, ground.objective)
         return evaluation
+
+    def _share_statistics(self) -> None:
+        """Each rank's norms have seen its own rows only."""
+        self._ranks.average(self._run.statistics())
+
+    def _outputs(self, indices: Array) -> Tensor:
+        """Outputs for ``indices``, each computed by one rank; whole on rank 0."""
+        self._run.enter_evaluation()
+        share = self._ranks.share(len(indices))
+        rows = outputs_of(self._ground.val_source, self._ground.forward, part_of(indices, share))
+        return self._ranks.gathered(rows[: share.size], len(indices))
 
     def _evaluation(self, metrics: Mapping[str, float], *, diverged: str | None) -> Evaluation:
         self._told += 1

@@ -27,6 +27,7 @@ from autoft.training.forward import Forward
 from autoft.training.heads import Companion, HeadStage, batches_of
 from autoft.training.lengths import as_run
 from autoft.training.needs import needs_of
+from autoft.training.ranks import ALONE, Ranks, Word
 from autoft.training.result import TrialResult
 from autoft.training.snapshot import Snapshot, live_tensors, put_back
 from autoft.training.source import Cached, Pixels, Source, can_train_from_cache
@@ -55,6 +56,8 @@ class StagedTrainer:
         tree: where results of stages are shared between trials; without one every stage is run. It changes no bit.
         fresh: gives a copy of the model to train, with the recipe's drop rates; ``loaded`` is then only read, and
             stages that train the head alone need no copy.
+        ranks: this process's place among those that train the trial together.
+        micro_batch: most rows of a rank that go through the model at once in training, if not what the recipe says.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -72,12 +75,15 @@ class StagedTrainer:
         cache: ActivationCache | None = None,
         tree: StageTree | None = None,
         fresh: Callable[[], LoadedModel] | None = None,
+        ranks: Ranks = ALONE,
+        micro_batch: int | None = None,
     ) -> None:
         check_settings(recipe, data)
         self.recipe = recipe
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
-        self._device = torch.device(device)
+        self._device, self._ranks = torch.device(device), ranks
+        self._micro_batch = micro_batch or recipe.optimisation.micro_batch
         if fresh is None:
             check_base(loaded)
         self._fresh, self._own = fresh, None if fresh else loaded
@@ -133,6 +139,18 @@ class StagedTrainer:
         if self._engine and self._engine.over and not evaluation.diverged:
             self._end_stage(self._engine)
         return (evaluation,)
+
+    def follow(self) -> None:
+        """On a rank other than 0: do what rank 0 tells, until it rests."""
+        while (heard := self._ranks.hear())[0] is not Word.REST:
+            word, (index, step, _) = heard
+            if word is Word.OPEN:
+                if self._engine:
+                    self._engine.let_go()
+                self._index, self._changed, self._carried = index, self._ranks.receive(), self._ranks.receive()
+                self._engine = TailStage(self._ground(self._trained_model()), self._carried)
+            assert isinstance(self._engine, TailStage)
+            self._engine.obey(word, step)
 
     def close(self) -> None:
         """Let go of what others may wait for; no training can follow."""
@@ -269,6 +287,8 @@ class StagedTrainer:
             forward=forward,
             train_source=train_source,
             val_source=val_source,
+            ranks=self._ranks,
+            micro_batch=self._micro_batch,
         )
 
     def _companions(self, ground: Ground) -> list[Companion]:
