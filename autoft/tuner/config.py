@@ -112,8 +112,10 @@ class SearchSection(Config):
 class ResourcesSection(Config):
     """What a trial may use."""
 
+    workers_per_trial: PositiveInt = 1
+    """Processes that train a trial together, each on its share of every batch."""
     cpus_per_worker: PositiveInt | None = None
-    """Threads of a trial; default: what gets more done on this machine, by measurement."""
+    """Threads of a worker; default: what gets more done on this machine, by measurement."""
     gpus_per_worker: NonNegativeFloat | None = None
     """Fractions share a GPU; default: one where there is one."""
     max_concurrent_trials: PositiveInt | None = None

@@ -26,6 +26,9 @@ class Resources(Protocol):
     def gpus_per_worker(self) -> float | None: ...  # noqa: D102
 
     @property
+    def workers_per_trial(self) -> int: ...  # noqa: D102
+
+    @property
     def max_concurrent_trials(self) -> int | None: ...  # noqa: D102
 
 
@@ -35,7 +38,16 @@ class Slots:
 
     count: int
     cpus: int
+    """Of each worker."""
     gpus: float
+    """Of each worker."""
+    workers: int = 1
+    """Of each trial: they train it together."""
+
+    @property
+    def gpus_per_trial(self) -> float:
+        """Of all of its workers."""
+        return self.gpus * self.workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +74,17 @@ class Room:
     """What there is for trials on this machine."""
 
     cores: int
-    gpus_per_trial: float
+    gpus_per_worker: float
     most: int
     """Trials at a time that the GPUs, the settings and the number of trials allow."""
+    workers: int = 1
+    """Of each trial."""
 
     def slots(self, threads: int) -> Slots:
-        """As many trials as fit, with so many threads each."""
-        cpus = min(threads, self.cores)
-        return Slots(count=max(1, min(self.cores // cpus, self.most)), cpus=cpus, gpus=self.gpus_per_trial)
+        """As many trials as fit, with so many threads for each worker."""
+        cpus = min(threads, self.cores // self.workers)
+        count = max(1, min(self.cores // (cpus * self.workers), self.most))
+        return Slots(count=count, cpus=cpus, gpus=self.gpus_per_worker, workers=self.workers)
 
 
 def room_for(resources: Resources, *, trials: int) -> Room:
@@ -82,19 +97,20 @@ def room_for(resources: Resources, *, trials: int) -> Room:
     Raises:
         ConfigError: a demand that the machine cannot meet.
     """
-    cores, cards = core_count(), card_count()
-    if (resources.cpus_per_worker or 1) > cores:
+    cores, cards, workers = core_count(), card_count(), resources.workers_per_trial
+    together = f" for each of {workers} workers" if workers > 1 else ""
+    if (resources.cpus_per_worker or 1) * workers > cores:
         raise ConfigError(
-            f"resources.cpus_per_worker: {resources.cpus_per_worker} asked for, but this machine has {cores}; "
-            "ask for less"
+            f"resources.cpus_per_worker: {resources.cpus_per_worker or 1} asked for{together}, but this machine has "
+            f"{cores}; ask for less"
         )
-    per_trial = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(min(cards, 1))
-    if per_trial > cards:
+    each = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(min(cards, 1))
+    if each * workers > cards:
         raise ConfigError(
-            f"resources.gpus_per_worker: {per_trial:g} asked for, but this machine has {cards}; ask for less"
+            f"resources.gpus_per_worker: {each:g} asked for{together}, but this machine has {cards}; ask for less"
         )
-    fit = int(cards / per_trial) if per_trial else cores
-    return Room(cores, per_trial, min(fit, trials, resources.max_concurrent_trials or fit))
+    fit = int(cards / (each * workers)) if each else cores
+    return Room(cores, each, min(fit, trials, resources.max_concurrent_trials or fit), workers)
 
 
 def choose_layout(
@@ -118,7 +134,7 @@ def choose_layout(
     if stored is not None:
         memory_format = memory_format or stored["memory_format"]
         threads = threads or int(stored["threads"])
-    if threads is None and room.gpus_per_trial:
+    if threads is None and room.gpus_per_worker:
         threads = 1
     try:
         memory_format = memory_format or faster_format(measured, threads or 1)

@@ -78,7 +78,7 @@ def preview(config: SearchConfig, *, notify: Callable[[str], None]) -> Preview:
     for note in ground.notes:
         notify(note)
     objective = ground.data.task.objective(config.search.metric)
-    measured = measurements_of(ground, "cuda" if room.gpus_per_trial else "cpu")
+    measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
     layout = choose_layout(ground.recipe, config.resources, room, measured, stored=None)
     ground = with_memory_format(ground, layout.memory_format)
     outlook = look_ahead(config, ground, search_space(config, ground, None), objective, layout, measured)

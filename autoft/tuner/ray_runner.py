@@ -151,9 +151,8 @@ def _tuner(
 ) -> tune.Tuner:
     meeting = Meeting(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
     trainable: Any = tune.with_parameters(TrialActor, parcel=Parcel.pack(context, meeting))
-    resources = tune.PlacementGroupFactory([{"CPU": slots.cpus, **({"GPU": slots.gpus} if slots.gpus else {})}])
     return tune.Tuner(
-        tune.with_resources(trainable, resources),
+        tune.with_resources(trainable, _bundles(slots)),
         tune_config=tune.TuneConfig(
             search_alg=ConductedSearcher(conductor),
             scheduler=scheduler,
@@ -169,6 +168,12 @@ def _tuner(
             failure_config=tune.FailureConfig(max_failures=_WORKER_RESTARTS),
         ),
     )
+
+
+def _bundles(slots: Slots) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a trial: a bundle for each of its workers, of which the actor has the first."""
+    bundle = {"CPU": float(slots.cpus), **({"GPU": slots.gpus} if slots.gpus else {})}
+    return tune.PlacementGroupFactory([bundle] * slots.workers, strategy="PACK")
 
 
 def _trial_name(trial: Any) -> str:

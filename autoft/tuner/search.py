@@ -256,7 +256,7 @@ def _open(
     constraints = Constraints(config.search.constraints, ground.loaded)
     constraints.among(baselines(ground.recipe, ground.loaded.card))
     constraints.check(ledger.trials())
-    measured = measurements_of(ground, "cuda" if room.gpus_per_trial else "cpu")
+    measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
     layout = _layout(config, ground, room, measured, ledger)
     ground = with_memory_format(ground, layout.memory_format)
     space = search_space(config, ground, given.space)
@@ -289,7 +289,7 @@ def _open(
         slots=layout.slots.count,
         observer=observer,
         max_gpu_s=_gpu_seconds(config, layout),
-        gpus=layout.slots.gpus,
+        gpus=layout.slots.gpus_per_trial,
         on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top)),
     )
     conductor.open()

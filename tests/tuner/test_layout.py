@@ -101,13 +101,24 @@ def test_fractions_share_a_gpu(machine):
     assert room_for(ResourcesSection(), trials=99).slots(1) == layout.Slots(1, 1, 1.0)
 
 
+def test_a_trial_of_several_workers_takes_as_many_times_its_share(machine):
+    machine(cores=8, cards=4)
+    slots = room_for(ResourcesSection(workers_per_trial=2), trials=99).slots(1)
+    assert slots == layout.Slots(2, 1, 1.0, workers=2)
+    assert slots.gpus_per_trial == 2.0
+    machine(cores=8)
+    assert room_for(ResourcesSection(workers_per_trial=2, cpus_per_worker=2), trials=99).slots(2).count == 2
+    assert room_for(ResourcesSection(workers_per_trial=4), trials=99).slots(8) == layout.Slots(1, 2, 0.0, workers=4)
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
         ({"cpus_per_worker": 4}, "cpus_per_worker: 4 asked for, but this machine has 2"),
+        ({"workers_per_trial": 3}, "cpus_per_worker: 1 asked for for each of 3 workers, but this machine has 2"),
         ({"gpus_per_worker": 1.0}, "gpus_per_worker: 1 asked for, but this machine has 0"),
     ],
-    ids=["cores", "gpus"],
+    ids=["cores", "workers", "gpus"],
 )
 def test_a_demand_that_the_machine_cannot_meet_is_told(machine, asked, told):
     machine(cores=2)
