@@ -2,10 +2,13 @@
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from autoft.errors import StorageError
 
@@ -16,6 +19,9 @@ _REMEDIES = {
     errno.EACCES: "choose a folder that can be written to",
     errno.EPERM: "choose a folder that can be written to",
 }
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb.*|9p|afs|ceph|lustre|gpfs|beegfs|glusterfs|ocfs2|gfs2|fuse\.(?!fuse-overlayfs|snapfuse).+"
+)
 
 
 def storage_error(error: OSError, path: str | Path | None = None) -> StorageError:
@@ -23,6 +29,15 @@ def storage_error(error: OSError, path: str | Path | None = None) -> StorageErro
     where = path if path is not None else (error.filename or "the disk")
     remedy = _REMEDIES.get(error.errno or 0, "check the path")
     return StorageError(f"{where}: {error.strerror or error}; {remedy}")
+
+
+def network_mount(path: Path) -> str | None:
+    """The kind of network file system that a path lies on (``nfs4``, ``cifs``, ...); None for a local one."""
+    where, lies_on, kind = path.resolve(), "", ""
+    for mount in psutil.disk_partitions(all=True):
+        if where.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(lies_on):
+            lies_on, kind = mount.mountpoint, mount.fstype
+    return kind if _NETWORK.fullmatch(kind) else None
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Atomic writes and the sentences for a disk that refuses."""
 
 import errno
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autoft.errors import StorageError
-from autoft.files import replacing, storage_error, write_text
+from autoft.files import network_mount, replacing, storage_error, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -27,3 +29,24 @@ def test_a_folder_that_is_a_file_is_told_with_its_path(tmp_path):
 def test_a_full_disk_is_told_with_a_remedy():
     with pytest.raises(StorageError, match="/data: No space left on device; free some space"):
         raise storage_error(OSError(errno.ENOSPC, "No space left on device"), "/data")
+
+
+MOUNTS = {"/": "ext4", "/data": "nfs4", "/data/fast": "xfs", "/bucket": "fuse.s3fs", "/layers": "fuse.fuse-overlayfs"}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/runs", None),
+        ("/data", "nfs4"),
+        ("/data/runs/photos/study.db", "nfs4"),
+        ("/database", None),
+        ("/data/fast/runs", None),
+        ("/bucket/runs", "fuse.s3fs"),
+        ("/layers/x", None),
+    ],
+)
+def test_what_lies_on_a_network_file_system_is_known(path, kind, monkeypatch):
+    mounts = [SimpleNamespace(mountpoint=point, fstype=fstype) for point, fstype in MOUNTS.items()]
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_all: mounts)
+    assert network_mount(Path(path)) == kind

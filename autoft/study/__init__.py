@@ -4,13 +4,14 @@ from autoft.study.earlier import EarlierStudy, read_study
 from autoft.study.ledger import Ledger
 from autoft.study.memory import MemoryLedger
 from autoft.study.optuna_ledger import OptunaLedger
-from autoft.study.storage import kept_url, quiet, shown_url, sqlite_url
+from autoft.study.storage import check_reachable, kept_url, quiet, shown_url, sqlite_url
 
 __all__ = [
     "EarlierStudy",
     "Ledger",
     "MemoryLedger",
     "OptunaLedger",
+    "check_reachable",
     "kept_url",
     "quiet",
     "read_study",

@@ -1,6 +1,6 @@
 """The ledger as an Optuna study in a database: what dashboards read, and all that a resume needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, create_trial
 
 from autoft.errors import StorageError
 from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState, best_evaluation
-from autoft.study.memory import MemoryLedger
+from autoft.study.memory import MemoryLedger, as_json
+from autoft.study.patience import Answer, Patience
 from autoft.study.storage import open_storage, quiet, shown_url, translated
 
 PROPOSAL, EVALUATION = "proposal", "evaluation:"
@@ -28,7 +29,7 @@ class OptunaLedger(MemoryLedger):
     """
 
     def __init__(self, url: str, study_name: str, objective: Objective, *, busy_timeout_s: float = 30.0) -> None:
-        self.url = url
+        self.url, self._patience = url, Patience()
         self._backend = open_storage(url, busy_timeout_s=busy_timeout_s)
         with translated(url):
             self.study = _open_study(self._backend, study_name, objective, url)
@@ -49,9 +50,7 @@ class OptunaLedger(MemoryLedger):
             distributions=distributions,
             user_attrs={PROPOSAL: proposal.plain(), "origin": proposal.origin},
         )
-        with translated(self.url):
-            identity = self._storage.create_new_trial(self.study._study_id, template)
-            number = self._storage.get_trial_number_from_id(identity)
+        identity, number = self._written(self._creation(template))
         if number != len(self._records):
             raise StorageError(
                 f"study {self.study.study_name!r} at {shown_url(self.url)} was written to by another process; "
@@ -66,13 +65,16 @@ class OptunaLedger(MemoryLedger):
         before, record = self.trial(number), self._evaluated(number, evaluation)
         best = best_evaluation(record.curve, self.objective)
         identity = self._ids[number]
-        with translated(self.url):
+
+        def write() -> None:
             self._storage.set_trial_user_attr(identity, f"{EVALUATION}{evaluation.index}", evaluation.plain())
             if best is not None:
                 self._storage.set_trial_intermediate_value(identity, evaluation.index, best.value)
             for lost in before.curve:
                 if lost.index > evaluation.index:
                     self._forget(identity, lost.index, best)
+
+        self._written(write)
         super().report(number, evaluation)
 
     def finish(self, number: int, state: TrialState, reason: str = "", reason_text: str = "") -> None:
@@ -80,10 +82,8 @@ class OptunaLedger(MemoryLedger):
         record = self._ended(number, state, reason, reason_text)
         best = record.best(self.objective)
         values = None if best is None or record.state == TrialState.FAIL else [best.value]
-        identity = self._ids[number]
         self._set_reason(number, record.reason, record.reason_text)
-        with translated(self.url):
-            self._storage.set_trial_state_values(identity, _optuna_state(record.state), values)
+        self._written(lambda: self._end_row(self._ids[number], _optuna_state(record.state), values))
         super().finish(number, state, reason, reason_text)
 
     def suspend(self, number: int, reason: str = "", reason_text: str = "") -> None:
@@ -100,8 +100,7 @@ class OptunaLedger(MemoryLedger):
 
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a fact about the study, as a user attribute of it."""
-        with translated(self.url):
-            self.study.set_user_attr(key, value)
+        self._written(lambda: self.study.set_user_attr(key, value))
         super().set_meta(key, value)
 
     def close(self) -> None:
@@ -114,18 +113,53 @@ class OptunaLedger(MemoryLedger):
     def _storage(self) -> optuna.storages.BaseStorage:
         return self.study._storage
 
+    def _written(self, write: Callable[[], Answer]) -> Answer:
+        """Do what may be done more than once; a server that is away is waited for."""
+
+        def once() -> Answer:
+            with translated(self.url):
+                return write()
+
+        return self._patience(once)
+
+    def _creation(self, template: FrozenTrial) -> Callable[[], tuple[int, int]]:
+        """What creates a trial once and gives its id and number, although the answer to a creation may be lost."""
+        place, asked = len(self._records), False
+
+        def create() -> tuple[int, int]:
+            nonlocal asked
+            if asked and self._backend.get_n_trials(self.study._study_id) > place:
+                identity = self._backend.get_trial_id_from_study_id_trial_number(self.study._study_id, place)
+                if self._backend.get_trial(identity).user_attrs == as_json(template.user_attrs):
+                    return identity, place
+            asked = True
+            identity = self._storage.create_new_trial(self.study._study_id, template)
+            return identity, self._storage.get_trial_number_from_id(identity)
+
+        return create
+
+    def _end_row(self, identity: int, state: optuna.trial.TrialState, values: list[float] | None) -> None:
+        try:
+            self._storage.set_trial_state_values(identity, state, values)
+        except optuna.exceptions.UpdateFinishedTrialError:  # the answer to the first attempt was lost
+            if self._backend.get_trial(identity).state != state:
+                raise
+
     def _set_state(self, number: int, state: TrialState) -> None:
         if self._unended(number).state != state:
-            with translated(self.url):
-                self._storage.set_trial_state_values(self._ids[number], _optuna_state(state))
+            self._written(lambda: self._storage.set_trial_state_values(self._ids[number], _optuna_state(state)))
 
     def _set_reason(self, number: int, reason: str, text: str) -> None:
         """Write what differs from what the database has: most trials have no reason until they end."""
         before = self._unended(number)
-        with translated(self.url):
-            for key, old, new in (("reason", before.reason, reason), ("reason_text", before.reason_text, text)):
+        changes = {"reason": (before.reason, reason), "reason_text": (before.reason_text, text)}
+
+        def write() -> None:
+            for key, (old, new) in changes.items():
                 if new != old:
                     self._storage.set_trial_user_attr(self._ids[number], key, new)
+
+        self._written(write)
 
     def _forget(self, identity: int, index: int, best: Evaluation | None) -> None:
         """Optuna deletes nothing: the evaluation becomes null, and its step as good as the best before it."""

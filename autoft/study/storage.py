@@ -9,13 +9,33 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from autoft.errors import ConfigError, StorageError
+from autoft.files import network_mount
 from autoft.interrupts import unbroken
 
-_CONNECT_TIMEOUTS = {"psycopg": "connect_timeout", "psycopg2": "connect_timeout", "pymysql": "connect_timeout"}
+_CONNECT_S = 15
+"""How long a server may take to answer when a connection is opened."""
+_LOST_S = 30
+"""After how long without an answer an open connection to a server counts as lost."""
+_LIBPQ = {
+    "connect_timeout": _CONNECT_S,
+    "tcp_user_timeout": 1000 * _LOST_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
+_OF_DRIVERS: dict[str, dict[str, Any]] = {
+    "psycopg": _LIBPQ,
+    "psycopg2": _LIBPQ,
+    "pymysql": {"connect_timeout": _CONNECT_S, "read_timeout": _LOST_S, "write_timeout": _LOST_S},
+}
+_MAKING_TABLES = 0x6175746F6674
+"""PostgreSQL's lock for whoever makes Optuna's tables: ``autoft`` in ASCII."""
 _SECRETS = ("password", "passwd", "pwd", "secret", "token")
 _REMEDIES = {
     "password": "passwords are not kept with a run: give it by PGPASSWORD or ~/.pgpass, or the whole URL by "
@@ -27,23 +47,37 @@ _REMEDIES = {
     "read-only": "choose a place that can be written to",
     "unable to open": "check that the folder exists and can be written to",
     "not a database": "give the path of another file, or move this one away",
-    "no module named": "install the driver that the URL names",
-    "can't load plugin": "install the driver that the URL names, or mend the URL",
+    "no module named": "install the driver that the URL names; for PostgreSQL pip install 'autoft[postgres]' and "
+    "postgresql+psycopg://...",
+    "can't load plugin": "install the driver that the URL names, or mend the URL; for PostgreSQL pip install "
+    "'autoft[postgres]' and postgresql+psycopg://...",
+    "connection refused": "check that the database runs at this host and port",
+    "name or service not known": "check the host name in the URL",
+    "timeout": "check that the database runs and can be reached from here",
+    "timed out": "check that the database runs and can be reached from here",
+    "does not exist": "create it, or mend the URL",
     "schema": "use the Optuna version that wrote it, or run `optuna storage upgrade`",
 }
 
 
-class _WalConnection(sqlite3.Connection):
+class ServerAwayError(StorageError):
+    """The database's server does not answer; it may come back."""
+
+
+class _SqliteConnection(sqlite3.Connection):
     """A write costs no wait for the disk, and readers do not block the writer.
 
-    A killed process loses nothing; after a power cut the last moments may be missing, and the rest is sound.
+    A killed process loses nothing; after a power cut the last moments may be missing, and the rest is sound. On a
+    network file system a write-ahead log is not safe (it needs memory that all readers share), so there the
+    rollback journal is used, and every write waits for the disk.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, database: Any, *args: Any, **settings: Any) -> None:
+        super().__init__(database, *args, **settings)
+        remote = network_mount(Path(str(database)))
         with suppress(sqlite3.OperationalError):  # read-only: the first write says so
-            self.execute("PRAGMA journal_mode=WAL").fetchone()
-        self.execute("PRAGMA synchronous=NORMAL")
+            self.execute(f"PRAGMA journal_mode={'DELETE' if remote else 'WAL'}").fetchone()
+        self.execute(f"PRAGMA synchronous={'FULL' if remote else 'NORMAL'}")
 
 
 def sqlite_url(path: Path) -> str:
@@ -56,16 +90,28 @@ def open_storage(url: str, *, busy_timeout_s: float = 30.0) -> RDBStorage:
 
     Raises:
         ConfigError: not a URL of a database.
+        ServerAwayError: its server does not answer.
         StorageError: the database cannot be opened.
     """
     parsed = _parse(url)
-    engine: dict[str, Any] = {"pool_pre_ping": True}
+    settings = _engine_settings(parsed, busy_timeout_s)
+    with translated(url), _alone(parsed, settings):
+        return RDBStorage(url, engine_kwargs=settings)
+
+
+def check_reachable(url: str) -> None:
+    """Connect to a database server once, so that a wrong URL is told before anything is done; files are not opened.
+
+    Raises:
+        ConfigError: not a URL of a database.
+        ServerAwayError: its server does not answer.
+        StorageError: the driver is missing, or the server refuses.
+    """
+    parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = {"connect_args": {"timeout": busy_timeout_s, "factory": _WalConnection}}
-    elif name := _CONNECT_TIMEOUTS.get(parsed.drivername.partition("+")[2]):
-        engine["connect_args"] = {name: max(2, int(busy_timeout_s))}
+        return
     with translated(url):
-        return RDBStorage(url, engine_kwargs=engine)
+        create_engine(parsed, poolclass=NullPool, **_engine_settings(parsed)).connect().close()
 
 
 def shown_url(url: str) -> str:
@@ -105,14 +151,14 @@ def translated(url: str) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.OptunaError, sqlite3.Error, OSError, ImportError) as error:
         if isinstance(error, StorageError):
             raise
-        reason = _reason(error, url)
+        reason, kind = _reason(error, url), ServerAwayError if _is_away(error, url) else StorageError
     except RuntimeError as error:  # an incompatible schema
-        reason = _reason(error, url)
+        reason, kind = _reason(error, url), StorageError
     else:
         return
     remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in reason.lower())
     remedy = next(remedies, "check that the database runs and that the URL is right")
-    raise StorageError(f"the study at {shown_url(url)}: {reason}; {remedy}") from None
+    raise kind(f"the study at {shown_url(url)}: {reason}; {remedy}") from None
 
 
 @contextmanager
@@ -131,21 +177,56 @@ def quiet() -> Iterator[None]:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+        url.format(SCHEMA_VERSION=0)  # as Optuna does
+    except (ArgumentError, LookupError, ValueError):
         parsed = None
     if parsed is None or parsed.drivername.startswith("redis"):
         raise ConfigError(
             f"search.storage: must be the URL of a database, as in sqlite:///study.db or "
-            f"postgresql+psycopg://user:password@host/name, got {shown_url(url)!r}"
+            f"postgresql+psycopg://user@host/name (braces are doubled), got {shown_url(url)!r}"
         )
     return parsed
+
+
+def _engine_settings(parsed: URL, busy_timeout_s: float = 30.0) -> dict[str, Any]:
+    """What SQLAlchemy's engine is to be made with: nothing waits without end for a server."""
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "sqlite":
+        return {"connect_args": {"timeout": busy_timeout_s, "factory": _SqliteConnection}}
+    bounded = _OF_DRIVERS.get(driver or ("psycopg2" if backend == "postgresql" else ""), {})
+    own = {name: value for name, value in bounded.items() if name not in parsed.query}
+    return {"pool_pre_ping": True, "connect_args": own}
+
+
+@contextmanager
+def _alone(parsed: URL, settings: dict[str, Any]) -> Iterator[None]:
+    """Let one process at a time make the tables of a PostgreSQL database: two that begin at once would collide."""
+    if parsed.get_backend_name() != "postgresql":
+        yield
+        return
+    with create_engine(parsed, poolclass=NullPool, **settings).connect() as connection, connection.begin():
+        connection.execute(text(f"SET LOCAL lock_timeout = {1000 * _LOST_S}"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MAKING_TABLES})"))
+        yield
+
+
+def _is_away(error: BaseException, url: str) -> bool:
+    """Whether a server, not the request, is the cause: it refuses, is starting or stopping, or the line is cut."""
+    if url.startswith("sqlite"):
+        return False
+    known: BaseException | None = error
+    while known is not None and not isinstance(known, DBAPIError):
+        known = known.__cause__
+    return isinstance(known, DBAPIError) and (
+        known.connection_invalidated or isinstance(known, OperationalError | InterfaceError)
+    )
 
 
 def _reason(error: BaseException, url: str) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(getattr(error, "orig", None) or error).strip()
-    first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    told = str(getattr(error, "orig", None) or error).strip()
+    first = told.splitlines()[0].rstrip(".") if told else type(error).__name__
     with suppress(ArgumentError):
         if password := make_url(url).password:
             first = first.replace(str(password), "***")

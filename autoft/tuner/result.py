@@ -10,7 +10,7 @@ import pandas as pd
 from autoft.errors import RunError
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
-from autoft.study import OptunaLedger, sqlite_url
+from autoft.study import OptunaLedger, shown_url, sqlite_url
 from autoft.tuner.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -100,8 +100,19 @@ def open_confirmation(folder: RunFolder, objective: Objective, storage: str | No
 
 
 def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
-    """The ledger of a run: study.db in its folder, or the study of its name in another Optuna storage."""
-    return OptunaLedger(storage or sqlite_url(folder.database.resolve()), folder.name, objective)
+    """The ledger of a run: study.db in its folder, or the study of its name in another Optuna storage.
+
+    Raises:
+        RunError: the run begins, and the storage has a study of that name already.
+    """
+    ledger = OptunaLedger(storage or sqlite_url(folder.database.resolve()), folder.name, objective)
+    if not folder.exists and ledger.trials():
+        with ledger:
+            raise RunError(
+                f"search.storage: {shown_url(ledger.url)} has a study {folder.name!r} of another run, with "
+                f"{len(ledger.trials())} trials; choose another --name, or go on with that run by autoft resume"
+            )
+    return ledger
 
 
 def load_result(run: str | Path) -> SearchResult:

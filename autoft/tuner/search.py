@@ -13,7 +13,7 @@ from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
 from autoft.pruning.replay import save_task
 from autoft.recipe import parse_assignment
 from autoft.record import Objective, TrialRecord
-from autoft.study import Ledger
+from autoft.study import Ledger, check_reachable
 from autoft.tuner.baselines import baselines
 from autoft.tuner.closing import Closing, closing_seconds
 from autoft.tuner.companions import likely_head_stages
@@ -168,6 +168,8 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
     room = room_for(config.resources, trials=config.search.num_samples)
     module = own_module(given.model)
     with folder.locked():
+        if config.search.storage:
+            check_reachable(config.search.storage)
         if not folder.exists:
             earlier_study(config)
         if module is None:

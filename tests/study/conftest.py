@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
+from postgres import Postgres, why_not
 
 from autoft.record import Evaluation, Objective, Proposal
 from autoft.study import OptunaLedger, sqlite_url
@@ -19,6 +20,15 @@ def empty_database(tmp_path_factory):
     path = tmp_path_factory.mktemp("database") / "empty.db"
     OptunaLedger(sqlite_url(path), "empty", Objective("accuracy", "max")).close()
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    if reason := why_not():
+        pytest.skip(reason)
+    server = Postgres()
+    yield server
+    server.close()
 
 
 @pytest.fixture

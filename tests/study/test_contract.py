@@ -1,4 +1,5 @@
-"""What every ledger must do: in memory, in a database, and in a database that is closed and opened all the time."""
+"""What every ledger must do: in memory, in a database, in one that is closed and opened all the time, on a server, and
+where the first answer to everything that is written gets lost."""
 
 import math
 from dataclasses import replace
@@ -29,9 +30,20 @@ class Reopened:
         pass
 
 
-@pytest.fixture(params=["memory", "sqlite", "reopened"])
+def forgetful(url, objective):
+    """A ledger that never hears the first answer of its database, and asks again."""
+    ledger = OptunaLedger(url, "photos", objective)
+    ledger._patience = lambda ask: (ask(), ask())[1]
+    return ledger
+
+
+@pytest.fixture(params=["memory", "sqlite", "reopened", "answers lost", "postgres"])
 def ledger(request, url, objective):
     build = {
+        "answers lost": lambda: forgetful(url, objective),
+        "postgres": lambda: OptunaLedger(
+            request.getfixturevalue("postgres").url, f"contract of {request.node.name}", objective
+        ),
         "memory": lambda: MemoryLedger(objective),
         "sqlite": lambda: OptunaLedger(url, "photos", objective),
         "reopened": lambda: Reopened(url, "photos", objective),

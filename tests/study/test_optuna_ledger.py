@@ -105,6 +105,12 @@ class TestOpening:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         connection.close()
 
+    def test_on_a_network_file_system_it_waits_for_the_disk_instead(self, url, objective, monkeypatch):
+        monkeypatch.setattr("autoft.study.storage.network_mount", lambda _path: "nfs4")
+        with OptunaLedger(url, "photos", objective) as ledger, ledger._backend.engine.connect() as connection:
+            told = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        assert told == ["delete", 2]
+
     def test_refuses_a_study_with_the_other_direction(self, ledger, url):
         with pytest.raises(StorageError, match="does not minimize, as mae asks for; choose another study name"):
             OptunaLedger(url, "photos", Objective("mae", "min"))
@@ -199,9 +205,10 @@ class TestRefusals:
         text = self.sentence(error)
         assert "postgresql+pg8000://me:***@localhost:1/x" in text
         assert "install the driver" in text
+        assert "pip install 'autoft[postgres]'" in text
         assert "hunter2" not in text
 
-    @pytest.mark.parametrize("url", ["study.db", "redis://localhost:6379", "", "sqlite:/study"])
+    @pytest.mark.parametrize("url", ["study.db", "redis://localhost:6379", "", "sqlite:/study", "sqlite:///{x}"])
     def test_what_is_no_storage_url(self, url, objective):
         with pytest.raises(ConfigError, match=r"search.storage: must be the URL of a database"):
             OptunaLedger(url, "s", objective)
