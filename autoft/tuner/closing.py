@@ -17,6 +17,8 @@ from autoft.tuner.prepare import Ground
 
 _SCORED = 4
 """Models that are scored on the test split: the winner and three baselines."""
+_COMPARED = 4
+"""Models that are compared on the validation split before one is delivered."""
 _TRIED = 1 + len(SHARES) + 4
 """The winner, points on the line, and as many trials as are left of most searches for a soup."""
 _LAST_STEPS_S = 4.0
@@ -51,7 +53,8 @@ class Closing:
 
 
 def closing_seconds(config: SearchConfig, ground: Ground) -> float:
-    """Seconds to keep for the end of a search, by measurement: scoring the test split, and what is good to have.
+    """Seconds to keep for the end of a search, by measurement: comparing weights, scoring the test split, and what is good
+    to have.
 
     It is measured while Ray starts, so it rather comes out too long. Of a time budget at most a quarter is kept.
     """
@@ -59,6 +62,7 @@ def closing_seconds(config: SearchConfig, ground: Ground) -> float:
     pass_s = _seconds_of_a_pass(ground)
     scored = _SCORED + (config.search.gains == "on")
     needed = _LAST_STEPS_S + scored * _batches(len(splits.test)) * pass_s
+    needed += _COMPARED * _batches(len(splits.val)) * pass_s if config.confirm.top else 0.0
     wanted = [len(splits.val)] * _TRIED if config.search.gains == "on" else []
     wanted += [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
     return min(needed + min(_batches(*wanted) * pass_s, _SHARE * budget), budget / 4)
@@ -81,11 +85,11 @@ class Allowance:
         """Measured now, where there is a budget at all."""
         return cls(closing, 0.0 if closing.until is None else _seconds_of_a_pass(ground))
 
-    def affords(self, *passes: int) -> bool:
-        """Whether there is time to run the model on so many items, for each of the passes."""
+    def affords(self, *passes: int, seconds: float = 0.0) -> bool:
+        """Whether there is time to run the model on so many items, for each of the passes, and for so many seconds."""
         if self.closing.until is None:
             return True
-        return self.closing.now() + _batches(*passes) * self.pass_s <= self.closing.until
+        return self.closing.now() + seconds + _batches(*passes) * self.pass_s <= self.closing.until
 
 
 def forgetting_of(

@@ -20,6 +20,7 @@ from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.confirmation.plan import again_s
 from autoft.tuner.confirmation.refit import KIND, Refit, refit
+from autoft.tuner.delivery import Contest, Delivery, deliver
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
 from autoft.tuner.pareto import pareto_front
@@ -66,12 +67,12 @@ def conclude(
     """
     records, objective, threads = conductor.records, conductor.objective, forecast.layout.threads
     write_tables(folder, records, objective)
-    winner = chosen(records, objective, confirmation)
-    if winner is None:
+    ending = _end(folder, ground, conductor, said=confirmation, closing=closing, forecast=forecast)
+    if ending is None:
         raise SearchFailedError(_nothing_found(folder, records))
+    winner = ending.delivery.winner
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
-    ending = _end(folder, ground, conductor, winner, closing=closing, forecast=forecast) if closing else _Ending()
-    if weights := ending.improved.weights or best_weights(folder.checkpoint(winner.number)):
+    if weights := ending.improved.weights or ending.delivery.read(folder):
         load_weights(ground.loaded, weights)
         save_model(ground.loaded.module, folder.best_model)
     _with_weights(recipe, ending.improved).save(folder.best_recipe)
@@ -79,6 +80,7 @@ def conclude(
     told = summarise(
         records,
         objective,
+        winner=winner,
         test=ending.test,
         wall_s=conductor.clock.wall_s,
         notes=[*ground.notes, *conductor.notes, *ending.notes],
@@ -132,6 +134,7 @@ def _with_weights(recipe: Recipe, improved: Improved) -> Recipe:
 class _Ending:
     """What the end of a search came to."""
 
+    delivery: Delivery
     test: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     """Metrics on the test split, by trial."""
     improved: Improved = field(default_factory=Improved)
@@ -144,56 +147,90 @@ def _end(
     folder: RunFolder,
     ground: Ground,
     conductor: Conductor,
-    winner: TrialRecord,
     *,
-    closing: Closing,
+    said: Mapping[str, Any] | None,
+    closing: Closing | None,
     forecast: Forecast,
-) -> _Ending:
-    records, objective, number = conductor.records, conductor.objective, str(winner.number)
-    finalists = _finalists(folder, conductor, winner)
-    improved, extra, notes = Improved(), dict[str, Any](), list[str]()
+) -> _Ending | None:
+    """What is delivered, and what is done beside; None where no trial was evaluated."""
+    records, objective = conductor.records, conductor.objective
+    if closing is None:
+        winner = chosen(records, objective, said)
+        return _Ending(Delivery(winner)) if winner else None
     with thread_count(forecast.layout.threads):
         allowance = Allowance.of(closing, ground)
-        if closing.refit:
-            again = _refit(ground, conductor, winner, closing, forecast)
-            improved, extra["refit"] = Improved(weights=again.weights, name=KIND), again.told
-        elif closing.gains:
-            improved, notes = gains_of(
-                folder, ground, records, objective, winner=winner, allowance=allowance, scored=len(finalists) + 1
-            )
-            extra["gains"] = improved.plain()
-        scores = _score(ground, finalists)
-        if improved.weights is not None:
-            finalists = {_MODEL: lambda: improved.weights, **finalists}
-            extra |= {"test_plain": scores.get(number), "test": _score(ground, {_MODEL: finalists[_MODEL]}).get(_MODEL)}
-        if closing.forgetting:
-            extra["forgetting"], more = forgetting_of(ground, finalists, allowance)
-            notes = [*notes, *more]
-    return _Ending({int(name): found for name, found in scores.items()}, improved, extra, notes)
+        baselines = _baselines(folder, conductor)
+        contest = Contest(
+            folder,
+            ground,
+            records,
+            objective,
+            said or {},
+            allowance,
+            scored=len(baselines) + 2,
+            device=_device(forecast),
+            reuse=closing.reuse,
+        )
+        delivery = deliver(contest)
+        return _beside(contest, delivery, baselines, closing, forecast) if delivery else None
 
 
-def _refit(ground: Ground, conductor: Conductor, winner: TrialRecord, closing: Closing, forecast: Forecast) -> Refit:
+def _beside(
+    contest: Contest, delivery: Delivery, baselines: Mapping[str, Read], closing: Closing, forecast: Forecast
+) -> _Ending:
+    """What is good to have beside the winner: gains or a refit, scores on the test split, what was forgotten."""
+    ground, winner = contest.ground, delivery.winner
+    own = _MODEL if delivery.weights else str(winner.number)
+    finalists = {own: partial(delivery.read, contest.folder), **baselines}
+    improved, extra, notes = Improved(), dict[str, Any](), list[str](delivery.notes)
+    if delivery.told:
+        extra["delivered"] = delivery.told
+    if closing.refit:
+        again = _refit(contest, winner, closing, forecast)
+        improved, extra["refit"] = Improved(weights=again.weights, name=KIND), again.told
+    elif closing.gains:
+        improved, more = gains_of(contest, delivery, scored=len(finalists) + 1)
+        extra["gains"] = improved.plain()
+        notes += more
+    scores = dict(_score(ground, finalists))
+    plain = scores.pop(_MODEL, None) or scores.get(own)
+    if improved.weights is not None:
+        others = {name: read for name, read in finalists.items() if name != _MODEL}
+        finalists = {_MODEL: lambda: improved.weights, **others}
+        extra |= {"test_plain": plain, "test": _score(ground, {_MODEL: finalists[_MODEL]}).get(_MODEL)}
+    elif delivery.weights:
+        extra["test"] = plain
+    if closing.forgetting:
+        extra["forgetting"], more = forgetting_of(ground, finalists, contest.allowance)
+        notes += more
+    return _Ending(delivery, {int(name): found for name, found in scores.items()}, improved, extra, notes)
+
+
+def _refit(contest: Contest, winner: TrialRecord, closing: Closing, forecast: Forecast) -> Refit:
     """The winner on train and validation; not begun where a time budget is sure to end before it."""
-    needed_s = again_s(winner, conductor.records, conductor.objective)
+    needed_s = again_s(winner, contest.records, contest.objective)
     until = math.inf if closing.until is None else closing.until
     if closing.now() + needed_s > until:
         text = f"not refitted: it takes {needed_s:.0f} s, and the time budget ended first; give a larger --time-budget"
         return Refit(None, {"trial": winner.number, "kept": False, "text": text})
     return refit(
         winner,
-        ground,
-        conductor.objective,
+        contest.ground,
+        contest.objective,
         should_stop=lambda: closing.now() >= until,
-        device="cuda" if forecast.layout.slots.gpus else "cpu",
+        device=_device(forecast),
         reuse=closing.reuse,
     )
 
 
-def _finalists(folder: RunFolder, conductor: Conductor, winner: TrialRecord) -> dict[str, Read]:
-    """How to read the weights of the winner, which comes first, and of the baselines, by trial number."""
-    baselines = [record for record in conductor.records if record.baseline and record.best(conductor.objective)]
-    numbers = dict.fromkeys([winner.number, *(record.number for record in baselines)])
-    return {str(number): partial(best_weights, folder.checkpoint(number)) for number in numbers}
+def _device(forecast: Forecast) -> str:
+    return "cuda" if forecast.layout.slots.gpus else "cpu"
+
+
+def _baselines(folder: RunFolder, conductor: Conductor) -> dict[str, Read]:
+    """How to read the weights of the baselines, by trial number."""
+    found = (record.number for record in conductor.records if record.baseline and record.best(conductor.objective))
+    return {str(number): partial(best_weights, folder.checkpoint(number)) for number in found}
 
 
 def _score(ground: Ground, finalists: Mapping[str, Read]) -> Mapping[str, Mapping[str, float]]:

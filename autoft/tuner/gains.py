@@ -7,37 +7,27 @@ from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import Improved, Ingredient, Judge, StageKeys, StageTree, best_weights, improve, load_weights
 from autoft.training.gains import MOST_MEMBERS, Weights
-from autoft.tuner.closing import OUT_OF_TIME, Allowance
+from autoft.tuner.closing import OUT_OF_TIME
+from autoft.tuner.delivery import Contest, Delivery
 from autoft.tuner.prepare import Ground
 from autoft.tuner.run_folder import RunFolder
 
 _HEAD_ONLY = "head_only"
 
 
-def gains_of(
-    folder: RunFolder,
-    ground: Ground,
-    records: Sequence[TrialRecord],
-    objective: Objective,
-    *,
-    winner: TrialRecord,
-    allowance: Allowance,
-    scored: int,
-) -> tuple[Improved, list[str]]:
+def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Improved, list[str]]:
     """What mixtures with the winner's weights came to, and sentences on what is missing.
 
     Args:
-        folder: the run.
-        ground: model and data; the model's weights are changed.
-        records: all trials.
-        objective: what decides.
-        winner: of the search.
-        allowance: the time there is.
+        contest: run, model, data and trials; the model's weights are changed.
+        delivery: the winner.
         scored: models that are to be scored on the test split afterwards.
     """
+    folder, ground, winner = contest.folder, contest.ground, delivery.winner
+    records, objective, allowance = contest.records, contest.objective, contest.allowance
     items, test = len(ground.data.splits.val), len(ground.data.splits.test)
     after = [test] * scored
-    weights = best_weights(folder.checkpoint(winner.number))
+    weights = delivery.read(folder)
     if weights is None:
         return Improved(), []
     if not allowance.affords(items, items, *after):

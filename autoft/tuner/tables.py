@@ -81,6 +81,7 @@ def summarise(
     records: Sequence[TrialRecord],
     objective: Objective,
     *,
+    winner: TrialRecord,
     test: Mapping[int, Mapping[str, float]],
     wall_s: float,
     notes: Sequence[str],
@@ -92,23 +93,23 @@ def summarise(
     Args:
         records: all trials.
         objective: what decided.
+        winner: whose recipe is delivered.
         test: metrics on the test split per trial number; empty without a test split.
         wall_s: seconds from the start of the search to the written recipe.
         notes: sentences that belong to the result.
         forecast: what was planned.
-        confirmation: what it said, and who won; None where there was none.
+        confirmation: what it said; None where there was none.
     """
     predicted = predicted_in_all(records, forecast.building_s if forecast else 0.0)
     compute_s = sum(record.compute_s for record in records)
     surprise = surprise_at(compute_s, predicted)
-    winner = chosen(records, objective, confirmation)
-    best = winner.best(objective) if winner else None
+    best = winner.best(objective)
     return {
         "metric": objective.metric,
         "mode": objective.mode,
         "best_value": best.value if best else None,
-        "winner": winner.number if winner else None,
-        "test": dict(test[winner.number]) if winner and winner.number in test else None,
+        "winner": winner.number,
+        "test": dict(test[winner.number]) if winner.number in test else None,
         "baselines": {
             record.baseline: _baseline(record, objective, test) for record in records if record.baseline is not None
         },

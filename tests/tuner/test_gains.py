@@ -8,6 +8,7 @@ from autoft.training import StagedTrainer, StageTree
 from autoft.training.checkpoint import write_checkpoint
 from autoft.training.gains import SHARES
 from autoft.tuner.closing import Allowance, Closing
+from autoft.tuner.delivery import Contest, Delivery
 from autoft.tuner.gains import gains_of
 from autoft.tuner.prepare import Ground
 from autoft.tuner.run_folder import RunFolder
@@ -66,7 +67,8 @@ def record_of(number, recipe, origin, curve):
 def found(run, ground, winner, *, left_s=None, folder=None):
     allowance = Allowance(Closing(until=left_s, now=lambda: 0.0), 1.0)
     where, records = run
-    return gains_of(folder or where, ground, records, OBJECTIVE, winner=records[winner], allowance=allowance, scored=2)
+    contest = Contest(folder or where, ground, records, OBJECTIVE, {}, allowance)
+    return gains_of(contest, Delivery(records[winner]), scored=2)
 
 
 def kinds(improved):
