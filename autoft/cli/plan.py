@@ -79,6 +79,8 @@ def _parts(found: "Preview") -> "Iterator[RenderableType]":
     table.add_column("without reuse", justify="right")
     for name, seconds in found.baselines.items():
         table.add_row(f"baseline {name}", duration(seconds), "")
+    for name, seconds in found.portfolio.items():
+        table.add_row(f"portfolio {name}", duration(seconds), "")
     for depth, (seconds, without) in found.depths.items():
         table.add_row(f"unfreeze {depth}", duration(seconds), duration(without))
     yield table

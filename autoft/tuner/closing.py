@@ -12,8 +12,9 @@ from autoft.model import MICRO_BATCH, original_head
 from autoft.training import ForgettingMeter, evaluate
 from autoft.training.forgetting import MOST_ITEMS
 from autoft.training.gains import SHARES, Weights
-from autoft.tuner.config import SearchConfig
+from autoft.tuner.config import FORGETTING, SearchConfig
 from autoft.tuner.prepare import Ground
+from autoft.tuner.retention import Retention
 
 _SCORED = 4
 """Models that are scored on the test split: the winner and three baselines."""
@@ -38,6 +39,10 @@ class Closing:
     gains: bool = True
     forgetting: bool = True
     refit: bool = False
+    all_kept: bool = False
+    """Whether forgetting is measured for all trials whose weights are kept."""
+    retention: Retention | None = None
+    """What the winner must retain; None where it need not."""
     reuse: Reuse | None = None
     """Where a refit finds activations."""
     until: float | None = None
@@ -45,16 +50,31 @@ class Closing:
     now: Callable[[], float] = time.time
 
     @classmethod
-    def of(cls, config: SearchConfig, started_at: float, reuse: Reuse | None = None) -> "Closing":
+    def of(
+        cls,
+        config: SearchConfig,
+        started_at: float,
+        reuse: Reuse | None = None,
+        retention: Retention | None = None,
+    ) -> "Closing":
         """As the configuration has it."""
         budget = config.search.time_budget_s
         until = None if budget is None else started_at + budget - _WRITING_S
-        return cls(config.search.gains == "on", config.search.forgetting == "on", config.confirm.refit, reuse, until)
+        search = config.search
+        return cls(
+            search.gains == "on",
+            search.forgetting == "on",
+            config.confirm.refit,
+            FORGETTING in (search.objectives or ()),
+            retention,
+            reuse,
+            until,
+        )
 
 
 def closing_seconds(config: SearchConfig, ground: Ground) -> float:
-    """Seconds to keep for the end of a search, by measurement: comparing weights, scoring the test split, and what is good
-    to have.
+    """Seconds to keep for the end of a search, by measurement: comparing weights, scoring the test split, and what is
+    good to have.
 
     It is measured while Ray starts, so it rather comes out too long. Of a time budget at most a quarter is kept.
     """
@@ -63,6 +83,8 @@ def closing_seconds(config: SearchConfig, ground: Ground) -> float:
     scored = _SCORED + (config.search.gains == "on")
     needed = _LAST_STEPS_S + scored * _batches(len(splits.test)) * pass_s
     needed += _COMPARED * _batches(len(splits.val)) * pass_s if config.confirm.top else 0.0
+    if config.search.constraints.min_retention is not None:
+        needed += _SCORED * _batches(min(MOST_ITEMS, len(splits.val))) * pass_s
     wanted = [len(splits.val)] * _TRIED if config.search.gains == "on" else []
     wanted += [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
     return min(needed + min(_batches(*wanted) * pass_s, _SHARE * budget), budget / 4)

@@ -23,6 +23,7 @@ from autoft.tuner.confirmation.refit import KIND, Refit, refit
 from autoft.tuner.delivery import Contest, Delivery, deliver
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
+from autoft.tuner.latency import LATENCY
 from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
 from autoft.tuner.probe import PROBE
@@ -88,9 +89,13 @@ def conclude(
         confirmation=_with_test(confirmation, scored, ground, objective),
     )
     why = conductor.stopped_because if closing else "interrupted"
-    front = {"pareto": pareto_front(records, objectives, ground.loaded)} if objectives else {}
-    probe = {"probe": conductor.ledger.meta().get(PROBE)}
-    summary = {**told, **ending.extra, "stopped_because": why, **front, **probe}
+    retained = {
+        int(name): each["retention"] for name, each in ending.extra.get("forgetting", {}).items() if name != _MODEL
+    }
+    front = {"pareto": pareto_front(records, objectives, ground.loaded, retained)} if objectives else {}
+    known = conductor.ledger.meta()
+    facts = {"probe": known.get(PROBE), **({LATENCY: known[LATENCY]} if LATENCY in known else {})}
+    summary = {**told, **ending.extra, "stopped_because": why, **front, **facts}
     write_text(folder.summary, to_json(summary) + "\n")
     return SearchResult(path=folder.path, summary=summary)
 
@@ -170,6 +175,7 @@ def _end(
             scored=len(baselines) + 2,
             device=_device(forecast),
             reuse=closing.reuse,
+            retention=closing.retention,
         )
         delivery = deliver(contest)
         return _beside(contest, delivery, baselines, closing, forecast) if delivery else None
@@ -179,19 +185,9 @@ def _beside(
     contest: Contest, delivery: Delivery, baselines: Mapping[str, Read], closing: Closing, forecast: Forecast
 ) -> _Ending:
     """What is good to have beside the winner: gains or a refit, scores on the test split, what was forgotten."""
-    ground, winner = contest.ground, delivery.winner
-    own = _MODEL if delivery.weights else str(winner.number)
-    finalists = {own: partial(delivery.read, contest.folder), **baselines}
-    improved, extra, notes = Improved(), dict[str, Any](), list[str](delivery.notes)
-    if delivery.told:
-        extra["delivered"] = delivery.told
-    if closing.refit:
-        again = _refit(contest, winner, closing, forecast)
-        improved, extra["refit"] = Improved(weights=again.weights, name=KIND), again.told
-    elif closing.gains:
-        improved, more = gains_of(contest, delivery, scored=len(finalists) + 1)
-        extra["gains"] = improved.plain()
-        notes += more
+    ground, own = contest.ground, _MODEL if delivery.weights else str(delivery.winner.number)
+    finalists: dict[str, Read] = {own: partial(delivery.read, contest.folder), **baselines}
+    improved, extra, notes = _improved(contest, delivery, closing, forecast, scored=len(finalists) + 1)
     scores = dict(_score(ground, finalists))
     plain = scores.pop(_MODEL, None) or scores.get(own)
     if improved.weights is not None:
@@ -201,9 +197,27 @@ def _beside(
     elif delivery.weights:
         extra["test"] = plain
     if closing.forgetting:
-        extra["forgetting"], more = forgetting_of(ground, finalists, contest.allowance)
+        measured = {**finalists, **_kept(contest)} if closing.all_kept else finalists
+        extra["forgetting"], more = forgetting_of(ground, measured, contest.allowance)
         notes += more
     return _Ending(delivery, {int(name): found for name, found in scores.items()}, improved, extra, notes)
+
+
+def _improved(
+    contest: Contest, delivery: Delivery, closing: Closing, forecast: Forecast, *, scored: int
+) -> tuple[Improved, dict[str, Any], list[str]]:
+    """Weights that are better than the winner's own, what the summary says of them, and notes."""
+    extra: dict[str, Any] = {"delivered": delivery.told} if delivery.told else {}
+    notes = list(delivery.notes)
+    if closing.refit:
+        again = _refit(contest, delivery.winner, closing, forecast)
+        return Improved(weights=again.weights, name=KIND), {**extra, "refit": again.told}, notes
+    improved = Improved()
+    if closing.gains:
+        improved, more = gains_of(contest, delivery, scored=scored)
+        extra["gains"] = improved.plain()
+        notes += more
+    return improved, extra, notes
 
 
 def _refit(contest: Contest, winner: TrialRecord, closing: Closing, forecast: Forecast) -> Refit:
@@ -213,7 +227,7 @@ def _refit(contest: Contest, winner: TrialRecord, closing: Closing, forecast: Fo
     if closing.now() + needed_s > until:
         text = f"not refitted: it takes {needed_s:.0f} s, and the time budget ended first; give a larger --time-budget"
         return Refit(None, {"trial": winner.number, "kept": False, "text": text})
-    return refit(
+    again = refit(
         winner,
         contest.ground,
         contest.objective,
@@ -221,10 +235,20 @@ def _refit(contest: Contest, winner: TrialRecord, closing: Closing, forecast: Fo
         device=_device(forecast),
         reuse=closing.reuse,
     )
+    if again.weights and not contest.accepts(again.weights):
+        text = "not refitted: with more items it retains less than search.constraints.min_retention"
+        return Refit(None, {**again.told, "kept": False, "text": text})
+    return again
 
 
 def _device(forecast: Forecast) -> str:
     return "cuda" if forecast.layout.slots.gpus else "cpu"
+
+
+def _kept(contest: Contest) -> dict[str, Read]:
+    """How to read the weights of all trials of which there are some, the best first."""
+    kept = [number for record in contest.ranked() if contest.folder.checkpoint(number := record.number).is_dir()]
+    return {str(number): partial(best_weights, contest.folder.checkpoint(number)) for number in kept}
 
 
 def _baselines(folder: RunFolder, conductor: Conductor) -> dict[str, Read]:

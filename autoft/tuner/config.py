@@ -24,7 +24,7 @@ from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.schedulers import SchedulerName
 
 DEFAULT_SPACE = "freeze_depth"
-COST, PARAMETERS = "cost", "parameters"
+COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
 """Objectives that are no metrics."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -39,10 +39,16 @@ class DataSection(DataConfig):
 
 
 class ConstraintsConfig(Config):
-    """What recipes must keep to; others are not tried."""
+    """What recipes must keep to; others are not tried, or cannot win."""
 
     max_parameters: PositiveInt | None = None
     """Trained ones, of all layer groups that any stage unfreezes, the head included."""
+    max_latency_ms: PositiveFloat | None = None
+    """Of one item through the whole model, in evaluation on this machine. It is the same for all recipes of a search:
+    a model that is slower is refused before anything is trained."""
+    min_retention: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Of the pretrained model, 1 for a frozen backbone (`forgetting` in summary.json). It is measured for the best
+    trials and the baselines; those that retain less are not confirmed and never win."""
 
 
 class SearchSection(Config):
@@ -51,8 +57,10 @@ class SearchSection(Config):
     metric: str | None = None
     """Default: accuracy, average_precision or mae, by task."""
     objectives: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """Metrics, ``cost`` (predicted seconds of training) and ``parameters`` (trained ones), of which summary.json shows
-    the Pareto front. The first is the metric that decides: proposals, pruning and the best recipe go by it alone."""
+    """Metrics, ``cost`` (predicted seconds of training), ``parameters`` (trained ones) and ``forgetting`` (1 less the
+    retention, measured for the trials whose weights are kept), of which summary.json shows the Pareto front. The
+    samplers tpe and nsga2 propose by all of them but forgetting. The first is the metric that decides: pruning and the
+    best recipe go by it alone."""
     constraints: ConstraintsConfig = ConstraintsConfig()
     num_samples: PositiveInt = 24
     """Recipes to try, baselines included."""
@@ -92,7 +100,7 @@ class SearchSection(Config):
     @field_validator("objectives")
     @classmethod
     def _objectives_differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names and names[0] in {COST, PARAMETERS}:
+        if names and names[0] in {COST, PARAMETERS, FORGETTING}:
             raise ConfigError(f"must begin with the metric that decides, got {names[0]}; put it later")
         if repeated := sorted({name for name in names or () if names and names.count(name) > 1}):
             raise ConfigError(f"must differ, got {', '.join(repeated)} more than once")
@@ -102,11 +110,17 @@ class SearchSection(Config):
     @classmethod
     def _first_objective_decides(cls, value: Any) -> Any:
         names = value.get("objectives") if isinstance(value, Mapping) else None
-        if not isinstance(names, list | tuple) or not names or names[0] in {COST, PARAMETERS}:
+        if not isinstance(names, list | tuple) or not names or names[0] in {COST, PARAMETERS, FORGETTING}:
             return value
         if value.get("metric") not in {None, names[0]}:
             raise ConfigError(f"objectives must begin with the metric, {value['metric']}, got {names[0]}")
         return {**value, "metric": names[0]}
+
+    @model_validator(mode="after")
+    def _forgetting_is_measured_where_it_counts(self) -> Self:
+        if self.forgetting == "off" and FORGETTING in (self.objectives or ()):
+            raise ConfigError("forgetting must be on where it is one of the objectives, got off; leave one of them out")
+        return self
 
 
 class ResourcesSection(Config):

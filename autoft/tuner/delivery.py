@@ -1,23 +1,27 @@
 """Which weights are delivered: those of the winner's own trial, unless validation says that they were bad luck.
 
-Confirmation judges recipes, by runs with fresh seeds; the weights that are there are those of one seed. Where a baseline
-or another finalist came to better ones, the winner's recipe is trained again; does that not help, the next recipe wins.
+Confirmation judges recipes, by runs with fresh seeds; the weights that are there are those of one seed. Where a
+baseline or another finalist came to better ones, the winner's recipe is trained again, and where that does not help the
+next recipe is delivered.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from autoft.cache import ActivationCache, Reuse
-from autoft.model import load_model
+from autoft.errors import SearchFailedError
+from autoft.model import named_tensors
 from autoft.recipe import Recipe
 from autoft.record import Evaluation, Objective, TrialRecord, TrialState
 from autoft.training import Judge, StagedTrainer, as_run, best_weights
 from autoft.training.gains import Tried, Weights
 from autoft.tuner.closing import OUT_OF_TIME, Allowance
 from autoft.tuner.confirmation.plan import again_s, fresh_seed
-from autoft.tuner.inputs import example_batch
 from autoft.tuner.prepare import Ground
+from autoft.tuner.retention import Retention
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen
 
@@ -58,6 +62,7 @@ class Contest:
         scored: models that are to be scored on the test split afterwards.
         device: where to train.
         reuse: where activations are kept.
+        retention: what trials must retain; None where they need not.
     """
 
     folder: RunFolder
@@ -69,6 +74,7 @@ class Contest:
     scored: int = 1
     device: str = "cpu"
     reuse: Reuse | None = None
+    retention: Retention | None = None
     compared: list[dict[str, Any]] = field(default_factory=list)
     """As summary.json has it."""
     notes: list[str] = field(default_factory=list)
@@ -98,6 +104,37 @@ class Contest:
                 return self._delivered(other, None, _OTHER, text)
         return self._delivered(winner, None, _OWN, f"{why}; {helped}")
 
+    def best(self) -> TrialRecord | None:
+        """The best by validation of those that may win; None where no trial was evaluated.
+
+        Raises:
+            SearchFailedError: none of the trials whose weights are kept retains enough.
+        """
+        if self.retention is None:
+            return chosen(self.records, self.objective, None)
+        retention, ranked = self.retention, self.ranked()
+        found = next(filter(retention.keeps, ranked), None)
+        if found is None and ranked:
+            most = max((kept for record in ranked if (kept := retention.of(record)) is not None), default=0.0)
+            raise SearchFailedError(
+                f"{self.folder.path}: no trial retains search.constraints.min_retention ({retention.least:g}) of the "
+                f"pretrained model, {most:.3g} at most; lower it, or search recipes that train less"
+            )
+        return found
+
+    def ranked(self) -> list[TrialRecord]:
+        """All trials with a value, the best first."""
+        valued = [record for record in self.records if record.best(self.objective) and record.state != TrialState.FAIL]
+        return sorted(valued, key=lambda record: -self.objective.score(_best(record, self.objective).value))
+
+    def allows(self, record: TrialRecord) -> bool:
+        """Whether the trial may win."""
+        return self.retention is None or self.retention.keeps(record)
+
+    def accepts(self, weights: Weights) -> bool:
+        """Whether the weights may be delivered."""
+        return self.retention is None or self.retention.measured(weights) >= self.retention.least
+
     def _delivered(self, winner: TrialRecord, weights: Weights | None, kind: str, text: str) -> Delivery:
         told = {
             "trial": winner.number,
@@ -115,7 +152,9 @@ class Contest:
         if not ahead:
             return None
         if not self.allowance.affords(*[items] * (len(ahead) + 1), *[test] * self.scored):
-            self.notes.append(f"weights of trial {record.number}: not compared with the other finalists': {OUT_OF_TIME}")
+            self.notes.append(
+                f"weights of trial {record.number}: not compared with the other finalists': {OUT_OF_TIME}"
+            )
             return None
         ground = self.ground
         judge = Judge(
@@ -143,8 +182,8 @@ class Contest:
     def _finalists(self) -> list[TrialRecord]:
         """What confirmation ran again and came through, and the baselines, the best of confirmation first."""
         means = {each["trial"]: self.objective.score(each["mean"]) for each in self.said["candidates"]}
-        found = [record for record in self.records if record.number in means or record.baseline]
-        found = [record for record in found if record.best(self.objective) and record.state != TrialState.FAIL]
+        found = [record for record in self.ranked() if record.number in means or record.baseline]
+        found = [record for record in found if self.allows(record)]
         return sorted(found, key=lambda record: -means.get(record.number, float("-inf")))
 
     def _others(self, winner: TrialRecord) -> list[TrialRecord]:
@@ -166,7 +205,7 @@ class Contest:
         return [len(splits.val)] * 2 + [len(splits.test)] * self.scored
 
     def _again(self, winner: TrialRecord, seed: int) -> tuple[TrialRecord, Weights] | None:
-        """The winner's recipe as run, trained with another seed; None where it diverged or time was up."""
+        """The winner's recipe as run with another seed; None where it diverged, retains too little or time was up."""
         run = Recipe.parse(winner.proposal.recipe, where=f"trial {winner.number}")
         recipe = as_run(run, winner.curve, self.objective).model_copy(update={"seed": seed})
         trained = train_again(
@@ -180,6 +219,8 @@ class Contest:
         if trained is None:
             return None
         curve, weights = trained
+        if not self.accepts(weights):
+            return None
         return replace(winner, proposal=replace(winner.proposal, recipe=recipe.full()), curve=curve), weights
 
     def _why(self, winner: TrialRecord, lost: Tried) -> str:
@@ -194,11 +235,15 @@ def deliver(contest: Contest) -> Delivery | None:
     """What a search delivers; None where no trial was evaluated.
 
     Where nothing was confirmed, the winner is the best by validation, and its weights lose to no others.
+
+    Raises:
+        SearchFailedError: no trial keeps to the constraints.
     """
-    winner = chosen(contest.records, contest.objective, contest.said or None)
-    if winner is None or not contest.said or contest.said["winner"] is None:
-        return Delivery(winner) if winner else None
-    return contest.settle(winner)
+    number = contest.said["winner"] if contest.said else None
+    if number is not None and contest.allows(contest.records[number]):
+        return contest.settle(contest.records[number])
+    winner = contest.best()
+    return Delivery(winner) if winner else None
 
 
 def really_ahead(rival: TrialRecord, found: Tried) -> bool:
@@ -226,14 +271,8 @@ def train_again(
         device: where to train.
         reuse: where activations are kept.
     """
-    loaded = load_model(
-        recipe.model,
-        num_outputs=ground.data.task.num_outputs,
-        module=ground.module,
-        example=example_batch(ground.data.spec),
-        seed=recipe.seed,
-        image_size=ground.recipe.data.image_size,
-    )
+    rates = {"drop_rate": recipe.model.drop_rate, "drop_path_rate": recipe.model.drop_path_rate}
+    loaded = ground.loaded.reset(**rates, seed=recipe.seed)
     cache = ActivationCache(reuse, ground.data, lambda _text: None) if reuse else None
     trainer = StagedTrainer(recipe, loaded, ground.data, objective, device=device, should_stop=should_stop, cache=cache)
     while trainer.advance():
@@ -241,8 +280,12 @@ def train_again(
     if not trainer.done or trainer.curve[-1].diverged:
         trainer.close()
         return None
-    kept = trainer.result()
-    return (kept.curve, {name: tensor.detach().cpu() for name, tensor in kept.weights.items()}) if kept.weights else None
+    kept, base = trainer.result(), named_tensors(ground.loaded.base.module)
+    drawn = {
+        name: each for name, each in named_tensors(loaded.base.module).items() if not torch.equal(each, base[name])
+    }
+    weights = {name: each.detach().cpu() for name, each in {**drawn, **kept.weights}.items()}
+    return (kept.curve, weights) if kept.weights else None
 
 
 def _best(record: TrialRecord, objective: Objective) -> Evaluation:

@@ -1,6 +1,7 @@
 """Free gains at the end of a search: which weights are there to be mixed with the winner's."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from autoft.recipe import Recipe
@@ -37,18 +38,22 @@ def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Impr
     others = [each for each in _finished(records, objective) if each.number != winner.number]
     others = [each for each in others if folder.checkpoint(each.number).is_dir()][:MOST_MEMBERS]
     memory_format = ground.recipe.optimisation.memory_format
-    out_of_time: list[str] = []
+    notes: list[str] = []
 
     def affords() -> bool:
         enough = allowance.affords(items, *after)
-        out_of_time[:] = [] if enough else [f"gains: not all were tried: {OUT_OF_TIME}"]
+        notes[:] = [] if enough else [f"gains: not all were tried: {OUT_OF_TIME}"]
         return enough
 
     judge = Judge(ground.loaded, ground.data, objective, winner=weights, memory_format=memory_format)
     members = [
         Ingredient(f"trial {each.number}", partial(best_weights, folder.checkpoint(each.number))) for each in others
     ]
-    return improve(judge, start=start, others=members, affords=affords), out_of_time
+    found = improve(judge, start=start, others=members, affords=affords)
+    if found.weights and not contest.accepts(found.weights):
+        notes.append(f"gains: {found.kind} retains less than search.constraints.min_retention, so it is not kept")
+        found = Improved(tuple(replace(each, kept=False) for each in found.tried))
+    return found, notes
 
 
 def _start(

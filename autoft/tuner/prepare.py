@@ -24,7 +24,7 @@ from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.inputs import Data, example_batch
 from autoft.tuner.layout import core_count
-from autoft.tuner.pareto import objectives_of
+from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
 from autoft.tuner.sampler import PredictingSampler, build_sampler
@@ -127,6 +127,7 @@ def build_policy(
         seed=config.search.seed,
         complete=lambda recipe: complete(recipe, ground.loaded.card),
         allow=constraints.allow,
+        aims=Aims.of(objectives_of(config.search.objectives or (), ground.data.task), ground.loaded),
     )
     sampler = build(config.search.sampler)
     if config.search.sampler in MODELLING:

@@ -9,16 +9,21 @@ from autoft.record import ModelCard, Objective
 from autoft.tuner.baselines import baselines
 from autoft.tuner.closing import closing_seconds
 from autoft.tuner.config import SearchConfig
+from autoft.tuner.constraints import Constraints
 from autoft.tuner.forecast import Outlook, deepened, look_ahead
+from autoft.tuner.latency import latency_ms
 from autoft.tuner.layout import choose_layout, room_for
+from autoft.tuner.portfolio import Named, in_order
 from autoft.tuner.prepare import (
     Ground,
     check_before_spending,
     lay_ground,
     measurements_of,
     search_space,
+    shipped_portfolio,
     with_memory_format,
 )
+from autoft.tuner.units import UnitCounter
 
 START_S = 20.0
 """From the command to the first training step: imports, Ray, workers."""
@@ -35,6 +40,8 @@ class Preview:
     num_samples: int
     baselines: Mapping[str, float]
     """Predicted seconds of each."""
+    portfolio: Mapping[str, float]
+    """Likewise, of the recipes that are tried next, the cheapest first; the probe may change their order."""
     depths: Mapping[int, tuple[float, float]]
     """Predicted seconds of the base recipe by the number of groups that its last stage trains: with reuse, without."""
     time_budget_s: float | None
@@ -51,6 +58,7 @@ class Preview:
             "metric": self.objective.metric,
             "num_samples": self.num_samples,
             "baselines": {name: round(seconds, 3) for name, seconds in self.baselines.items()},
+            "portfolio": {name: round(seconds, 3) for name, seconds in self.portfolio.items()},
             "depths": {
                 str(depth): {"predicted_s": round(seconds, 3), "without_reuse_s": round(without, 3)}
                 for depth, (seconds, without) in self.depths.items()
@@ -81,14 +89,24 @@ def preview(config: SearchConfig, *, notify: Callable[[str], None]) -> Preview:
     measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
     layout = choose_layout(ground.recipe, config.resources, room, measured, stored=None)
     ground = with_memory_format(ground, layout.memory_format)
-    outlook = look_ahead(config, ground, search_space(config, ground, None), objective, layout, measured)
-    return _previewed(config, ground, objective, outlook)
+    if config.search.constraints.max_latency_ms is not None:
+        found = latency_ms(ground, "cuda" if layout.slots.gpus else "cpu")
+        Constraints(config.search.constraints, ground.loaded).check_latency(found)
+    space = search_space(config, ground, None)
+    outlook = look_ahead(config, ground, space, objective, layout, measured)
+    counter = UnitCounter(ground.loaded, ground.data)
+    return _previewed(
+        config, ground, objective, outlook, in_order(shipped_portfolio(config, ground, space), counter.total)
+    )
 
 
-def _previewed(config: SearchConfig, ground: Ground, objective: Objective, outlook: Outlook) -> Preview:
+def _previewed(
+    config: SearchConfig, ground: Ground, objective: Objective, outlook: Outlook, portfolio: Sequence[Named]
+) -> Preview:
     card, budget, samples = ground.loaded.card, config.search.time_budget_s, config.search.num_samples
     known = {name: outlook.totals(recipe) for name, recipe in baselines(ground.recipe, card)}
     costs = {name: found[0] for name, found in known.items() if found}
+    others_first = {name: outlook.totals(recipe) for name, recipe in portfolio[: max(0, samples - len(costs))]}
     depths = {depth: outlook.totals(deepened(ground, depth)) for depth in range(card.depth + 1)}
     forecast = outlook.forecast
     around_s = START_S + closing_seconds(config, ground) + forecast.building_s
@@ -108,6 +126,7 @@ def _previewed(config: SearchConfig, ground: Ground, objective: Objective, outlo
         outlook=outlook,
         num_samples=samples,
         baselines=costs,
+        portfolio={name: found[0] for name, found in others_first.items() if found},
         depths={depth: found for depth, found in depths.items() if found},
         time_budget_s=budget,
         affords=affords,

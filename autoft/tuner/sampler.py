@@ -23,13 +23,15 @@ from autoft.record import Objective, Proposal, TrialRecord
 from autoft.space import DeclaredSpace, RepeatedTrial, SearchSpace, grid_points, middle
 from autoft.streams import stream_seed
 from autoft.study import quiet
-from autoft.tuner.sampler_kinds import JOINT, KINDS, generation_attrs, optuna_sampler
+from autoft.tuner.pareto import Aims
+from autoft.tuner.sampler_kinds import JOINT, KINDS, STEERED, generation_attrs, optuna_sampler
 
 DRAWS, RANDOM_DRAWS = 8, 128
 """How often a recipe that was tried already is drawn again: by the sampler, then at random."""
 
 Point: TypeAlias = tuple[dict[str, Any], dict[str, BaseDistribution]]
 Overrides: TypeAlias = dict[str, Any]
+Values: TypeAlias = tuple[float, ...]
 
 
 def as_it_is(recipe: Recipe) -> Recipe:
@@ -93,6 +95,8 @@ class OptunaSampler:
     constant_value: float | None = None
     complete: Callable[[Recipe], Recipe] = as_it_is
     allow: Callable[[Recipe], bool] = any_recipe
+    aims: Aims | None = None
+    """Several objectives to go by, instead of the one."""
     _points: dict[Hashable, Point] = field(default_factory=dict, repr=False)
     _grid: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
 
@@ -149,8 +153,9 @@ class OptunaSampler:
         return recipe
 
     def _scratch(self, records: Sequence[TrialRecord], sampler: BaseSampler) -> optuna.Study:
-        direction = StudyDirection.MAXIMIZE if self.objective.mode == "max" else StudyDirection.MINIMIZE
-        study = optuna.create_study(direction=direction, sampler=sampler)
+        objectives = self.aims.objectives if self.aims else (self.objective,)
+        modes = [StudyDirection.MAXIMIZE if each.mode == "max" else StudyDirection.MINIMIZE for each in objectives]
+        study = optuna.create_study(directions=modes, sampler=sampler)
         if self.name != "random":
             study.add_trials(self._trials(records))
         return study
@@ -158,21 +163,39 @@ class OptunaSampler:
     def _trials(self, records: Sequence[TrialRecord]) -> list[FrozenTrial]:
         """One Optuna trial per record inside the space.
 
-        It is COMPLETE with the best value it reached, one that diverged with a constant predictor's. What has no value
+        It is COMPLETE with the best value it reached (`_one`), or with several (`_several`). What has no value
         (just started, or crashed) stands as RUNNING, which tpe and gp keep away from.
         """
-        diverged = self._constant(records)
+        reached = self._several(records, self.aims) if self.aims else self._one(records)
         trials: list[FrozenTrial] = []
         valued = 0
         for record in records:
             params, distributions = self._coordinates(record)
             if not params:
                 continue
-            best = record.best(self.objective)
-            value = diverged if record.reason == "diverged" else best.value if best else None
-            trials.append(_frozen(value, *self._filled(params, distributions), generation_attrs(self.name, valued)))
-            valued += value is not None
+            values = reached[record.number]
+            trials.append(_frozen(values, *self._filled(params, distributions), generation_attrs(self.name, valued)))
+            valued += values is not None
         return trials
+
+    def _one(self, records: Sequence[TrialRecord]) -> dict[int, Values | None]:
+        """The best value of each trial; a constant predictor's of one that diverged."""
+        diverged = self._constant(records)
+        best = {record.number: record.best(self.objective) for record in records}
+        reached: dict[int, Values | None] = {number: (one.value,) if one else None for number, one in best.items()}
+        return reached | {record.number: (diverged,) for record in records if record.reason == "diverged"}
+
+    def _several(self, records: Sequence[TrialRecord], aims: Aims) -> dict[int, Values | None]:
+        """What each trial reached in all objectives; the worst of the others in each of them of one that diverged."""
+        diverged = {record.number for record in records if record.reason == "diverged"}
+        reached = {record.number: None if record.number in diverged else aims.values(record) for record in records}
+        known = [values for values in reached.values() if values]
+        if not known:
+            return reached
+        worst = tuple(
+            min(column, key=each.score) for each, column in zip(aims.objectives, zip(*known, strict=True), strict=True)
+        )
+        return reached | dict.fromkeys(diverged, worst)
 
     def _filled(self, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> Point:
         """A place with a value of every dimension, for samplers that need one."""
@@ -213,19 +236,20 @@ class _Shared(dict[str, Any]):
 
 
 def _frozen(
-    value: float | None, params: dict[str, Any], distributions: dict[str, BaseDistribution], attrs: dict[str, Any]
+    values: Values | None, params: dict[str, Any], distributions: dict[str, BaseDistribution], attrs: dict[str, Any]
 ) -> FrozenTrial:
     return FrozenTrial(
         number=-1,
         trial_id=-1,
-        state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
-        value=value,
+        state=TrialState.RUNNING if values is None else TrialState.COMPLETE,
+        value=None,
+        values=values,
         params=params,
         distributions=distributions,
         datetime_start=datetime.min,  # noqa: DTZ901 - Optuna's are naive, and no sampler reads them
-        datetime_complete=None if value is None else datetime.min,  # noqa: DTZ901 - likewise
+        datetime_complete=None if values is None else datetime.min,  # noqa: DTZ901 - likewise
         user_attrs={},
-        system_attrs={} if value is None else attrs,
+        system_attrs={} if values is None else attrs,
         intermediate_values={},
     )
 
@@ -246,6 +270,7 @@ def build_sampler(  # noqa: PLR0913 - all that a sampler needs
     constant_value: float | None = None,
     complete: Callable[[Recipe], Recipe] = as_it_is,
     allow: Callable[[Recipe], bool] = any_recipe,
+    aims: Aims | None = None,
 ) -> Sampler:
     """The sampler of that name.
 
@@ -258,6 +283,7 @@ def build_sampler(  # noqa: PLR0913 - all that a sampler needs
         constant_value: what a constant predictor reaches, for trials that diverged; default: the worst value seen.
         complete: fills in what a drawn recipe leaves open (`autoft.model.complete`).
         allow: whether a recipe may be proposed; what may not is drawn again.
+        aims: several objectives to go by; those of `STEERED` do, the others by the first alone or by none.
 
     Raises:
         UnknownNameError: no such sampler.
@@ -279,4 +305,5 @@ def build_sampler(  # noqa: PLR0913 - all that a sampler needs
         constant_value=constant_value,
         complete=complete,
         allow=allow,
+        aims=aims if name in STEERED else None,
     )

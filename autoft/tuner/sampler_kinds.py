@@ -21,6 +21,8 @@ POPULATION = 8
 KINDS = ("tpe", "gp", "cmaes", "random", "grid", "nsga2")
 JOINT = frozenset({"gp", "cmaes", "nsga2"})
 """Samplers that know only dimensions which every trial has."""
+STEERED = frozenset({"tpe", "nsga2"})
+"""Samplers that go by several objectives; gp could, but takes seconds for a proposal then."""
 
 Numeric: TypeAlias = IntDistribution | FloatDistribution
 
@@ -29,7 +31,7 @@ def optuna_sampler(name: str, seed: int) -> BaseSampler:
     """The sampler of that name; ``grid`` is none of Optuna's, and stands here as ``random``."""
     match name:
         case "tpe":
-            return TPESampler(n_startup_trials=STARTUP_TRIALS, group=True, seed=seed)
+            return TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, seed=seed)
         case "gp":
             return GPSampler(n_startup_trials=STARTUP_TRIALS, seed=seed, warn_independent_sampling=False)
         case "cmaes":

@@ -26,6 +26,7 @@ from autoft.tuner.constraints import Constraints
 from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
+from autoft.tuner.latency import kept_latency
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.pareto import objectives_of
@@ -44,11 +45,14 @@ from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import ray_session, run_on_ray
 from autoft.tuner.recorded import recorded_task
 from autoft.tuner.result import SearchResult, open_confirmation, open_ledger
+from autoft.tuner.retention import Retention
 from autoft.tuner.run_folder import RunFolder, default_name
 from autoft.tuner.warm_start import earlier_study
 from autoft.tuner.worker import WorkerContext
 
 _SECONDS_BETWEEN_TABLES = 2.0
+_SPARE = 4
+"""How many times as many of the best trials keep their weights where some of them may break a constraint."""
 
 
 def search(  # noqa: PLR0913 - the options of a search
@@ -255,12 +259,11 @@ def _open(
     if folder.exists:
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
     ledger = open_ledger(folder, objective, config.search.storage)
-    constraints = Constraints(config.search.constraints, ground.loaded)
-    constraints.among(baselines(ground.recipe, ground.loaded.card))
-    constraints.check(ledger.trials())
+    constraints = _constraints(config, ground, ledger)
     measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
     layout = _layout(config, ground, room, measured, ledger)
     ground = with_memory_format(ground, layout.memory_format)
+    retention = _measured_constraints(constraints, ground, folder, objective, ledger, layout)
     space = search_space(config, ground, given.space)
     folder.clear_trials_from(len(ledger.trials()))
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
@@ -282,7 +285,6 @@ def _open(
     found = probed(config, space, ledger, context, ground, notify=observer.note) if outlook.predictor else None
     portfolio = first_in_line(config, ground, space, ledger, found=found, notify=observer.note)
     policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio)
-    top = max(1, config.confirm.top)
     conductor = Conductor(
         ledger=ledger,
         policy=policy,
@@ -292,18 +294,46 @@ def _open(
         observer=observer,
         max_gpu_s=_gpu_seconds(config, layout),
         gpus=layout.slots.gpus_per_trial,
-        on_trial_end=_Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top)),
+        on_trial_end=_keeper(config, folder, objective, spare=retention is not None),
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor, outlook))
     companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
-    confirmation = _confirmation(config, ground, folder, conductor, clock)
-    context, closing = replace(context, companions=tuple(companions)), Closing.of(config, started_at, outlook.reuse)
+    confirmation = _confirmation(config, ground, folder, conductor, clock, retention)
+    context = replace(context, companions=tuple(companions))
+    closing = Closing.of(config, started_at, outlook.reuse, retention)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
 
 
+def _constraints(config: SearchConfig, ground: Ground, ledger: Ledger) -> Constraints:
+    """Those that can be judged by a recipe; refused is what no recipe keeps to, and what a trial broke already."""
+    found = Constraints(config.search.constraints, ground.loaded)
+    found.among(baselines(ground.recipe, ground.loaded.card))
+    found.check(ledger.trials())
+    return found
+
+
+def _measured_constraints(
+    constraints: Constraints, ground: Ground, folder: RunFolder, objective: Objective, ledger: Ledger, layout: Layout
+) -> Retention | None:
+    """Refuses what is too slow; gives what trials must retain to win, None where they need not."""
+    if constraints.config.max_latency_ms is not None:
+        constraints.check_latency(kept_latency(ledger, ground, "cuda" if layout.slots.gpus else "cpu"))
+    least = constraints.config.min_retention
+    if least is None:
+        return None
+    found = Retention(least, folder, ground, objective, ledger, layout.threads)
+    found.check()
+    return found
+
+
 def _confirmation(
-    config: SearchConfig, ground: Ground, folder: RunFolder, conductor: Conductor, clock: Clock
+    config: SearchConfig,
+    ground: Ground,
+    folder: RunFolder,
+    conductor: Conductor,
+    clock: Clock,
+    retention: Retention | None,
 ) -> Confirmation | None:
     if not config.confirm.top:
         return None
@@ -318,6 +348,7 @@ def _confirmation(
         seed=config.search.seed,
         time_budget_s=config.search.time_budget_s,
         note=conductor.observer.note,
+        allowed=retention.keeps if retention else lambda _record: True,
     )
 
 
@@ -380,6 +411,12 @@ def _plan(
 
 def _quota(config: SearchConfig, folder: RunFolder) -> int:
     return config.output.max_checkpoint_bytes or default_quota(folder.path)
+
+
+def _keeper(config: SearchConfig, folder: RunFolder, objective: Objective, *, spare: bool) -> "_Keeper":
+    """Keeps the weights of the trials that may be confirmed, and of more where some may break a constraint."""
+    top = max(1, config.confirm.top) * (_SPARE if spare else 1)
+    return _Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top))
 
 
 class _Keeper:

@@ -77,7 +77,7 @@ def chosen(
     return winner_of(records, objective) if number is None else records[number]
 
 
-def summarise(
+def summarise(  # noqa: PLR0913 - all that a summary tells
     records: Sequence[TrialRecord],
     objective: Objective,
     *,

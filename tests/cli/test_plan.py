@@ -23,6 +23,8 @@ def test_a_plan_tells_costs_bytes_and_trials_and_writes_nothing(autoft, photos, 
     told = json.loads(line)
     assert list(told["baselines"]) == ["head_only", "standard", "full"]
     assert all(seconds > 0 for seconds in told["baselines"].values())
+    assert 1 <= len(told["portfolio"]) <= 5, "eight recipes in all, three of them baselines"
+    assert all(seconds > 0 for seconds in told["portfolio"].values())
     assert told["depths"]["0"]["predicted_s"] <= max(each["predicted_s"] for each in told["depths"].values())
     assert told["plan"]["bytes"] == sum(kept["nbytes"] for kept in told["plan"]["kept"])
     assert told["affords"] >= 3
@@ -32,6 +34,7 @@ def test_a_plan_tells_costs_bytes_and_trials_and_writes_nothing(autoft, photos, 
     shown = autoft(*options, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "baseline head_only" in shown.stdout
+    assert all(f"portfolio {name}" in shown.stdout for name in told["portfolio"])
     assert "afford about" in shown.stdout
 
 

@@ -82,6 +82,13 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param(
             "search.objectives=[mae, cost, cost]", "must differ, got cost more than once", id="twice the same"
         ),
+        pytest.param(
+            "search={forgetting: off, objectives: [accuracy, forgetting]}",
+            "search: forgetting must be on where it is one of the objectives",
+            id="an objective that is not measured",
+        ),
+        pytest.param("search.constraints.min_retention=2", "min_retention: must be less than", id="retention"),
+        pytest.param("search.constraints.max_latency_ms=0", "max_latency_ms: must be greater than 0", id="latency"),
         pytest.param("search.objectives=[accuracy]", "search.objectives: ", id="one objective"),
         pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),

@@ -13,7 +13,7 @@ from autoft.cli.outcome import outcome
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord, TrialState
 from autoft.study import MemoryLedger
-from autoft.training import Judge, StagedTrainer
+from autoft.training import Judge, StagedTrainer, thread_count
 from autoft.training.checkpoint import best_weights, write_checkpoint
 from autoft.training.gains import Tried
 from autoft.tuner.closing import Closing
@@ -33,7 +33,7 @@ RECIPE = {
     "data": {"batch_size": 8},
     "stages": [
         {"name": "head", "epochs": 2, "head_lr": 1e-2},
-        {"name": "tune", "epochs": 6, "unfreeze": "all", "lr": 1e-2, "head_lr": 1e-2},
+        {"name": "tune", "epochs": 12, "unfreeze": "all", "lr": 1e-2, "head_lr": 1e-2},
     ],
     "optimisation": {"memory_format": "contiguous"},
 }
@@ -72,8 +72,9 @@ def trained(data):
     results = []
     for number, (recipe, origin) in enumerate(plans):
         trainer = StagedTrainer(recipe, ground.loaded.reset(), ground.data, ACCURACY)
-        while trainer.advance():
-            pass
+        with thread_count(1):
+            while trainer.advance():
+                pass
         record = TrialRecord(number, TrialState.COMPLETE, Proposal(recipe.full(), origin), trainer.curve)
         results.append((record, trainer.result().weights))
     records, weights = zip(*results, strict=True)
@@ -85,7 +86,8 @@ def unlucky(trained, number, changes=None):
     record = trained.records[number]
     weights = {name: torch.zeros_like(tensor) for name, tensor in trained.weights[number].items()}
     value = Judge(trained.ground.loaded, trained.ground.data, ACCURACY, winner=weights).value
-    curve = tuple(replace(each, value=value) for each in record.curve)
+    length = len(record.curve)
+    curve = tuple(replace(each, value=value - 0.01 * (length - each.index)) for each in record.curve)
     recipe = Recipe.parse(record.proposal.recipe, where="test").override(changes or {})
     return replace(record, curve=curve, proposal=replace(record.proposal, recipe=recipe.full())), weights
 

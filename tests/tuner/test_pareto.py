@@ -77,6 +77,14 @@ class TestFront:
         values = {"accuracy": 0.5, "cost": 2.0, "parameters": HEAD + BLOCK2}
         assert found["front"] == [{"trial": 0, "values": values}]
 
+    def test_forgetting_is_that_of_trials_of_which_it_was_measured(self, loaded):
+        two = (SCORE, Objective("forgetting", "min"))
+        records = [record(0, 0.5), record(1, 0.9), record(2, 0.7), record(3, 0.99)]
+        found = pareto_front(records, two, loaded, {0: 1.0, 1: 0.25, 2: 0.25})
+        assert found["objectives"] == {"accuracy": "max", "forgetting": "min"}
+        front = [(point["trial"], point["values"]["forgetting"]) for point in found["front"]]
+        assert front == [(1, 0.75), (0, 0.0)]
+
     def test_without_trials_it_is_empty(self, loaded):
         assert on_front([], loaded) == []
 
@@ -95,5 +103,5 @@ def test_parameters_are_those_of_all_groups_that_any_stage_trains(unfreeze, coun
 
 def test_an_objective_that_is_no_metric_of_the_task_is_told():
     assert [each.mode for each in objectives_of(["mae", "r2", "cost"], Task("regression"))] == ["min", "max", "min"]
-    with pytest.raises(UnknownNameError, match=r"^search.objectives: .*accuracy.* cost, parameters$"):
+    with pytest.raises(UnknownNameError, match=r"^search.objectives: .*accuracy.* cost, parameters, forgetting$"):
         objectives_of(["accurac", "cost"], Task("single_label"))

@@ -3,6 +3,7 @@
 import math
 import statistics
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from autoft.recipe import Recipe
 from autoft.record import Evaluation, GroupCard, ModelCard, Objective, Proposal, TrialRecord, TrialState
 from autoft.space import build_space
 from autoft.tuner.sampler import build_sampler
-from autoft.tuner.sampler_kinds import JOINT, KINDS
+from autoft.tuner.sampler_kinds import JOINT, KINDS, STEERED
 
 SCORE, LOSS = Objective("accuracy", "max"), Objective("mae", "min")
 CARD = ModelCard(
@@ -314,3 +315,29 @@ def test_a_proposal_after_a_thousand_trials_takes_no_second(known):
     start = time.process_time()
     sampler.propose(records, 1001)
     assert time.process_time() - start < 1.0
+
+
+DEEP_IS_DEAR = SimpleNamespace(
+    objectives=(SCORE, Objective("cost", "min")),
+    values=lambda record: (record.curve[-1].value, 1.0 + record.proposal.params["depth"]) if record.curve else None,
+)
+
+
+@pytest.mark.parametrize("name", sorted(STEERED))
+def test_several_objectives_are_gone_by_together(name):
+    """All depths are as good, so with cost beside the score the cheaper ones are looked at."""
+
+    def mean_depth(**more):
+        found = search(sampler_of(name, **more), 28, surface=lambda params: 0.7 - 0.1 * params["dropout"])
+        return statistics.mean(each.proposal.params["depth"] for each in found[12:])
+
+    assert mean_depth(aims=DEEP_IS_DEAR) < mean_depth() - 0.5
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_with_several_objectives_too_the_same_records_give_the_same_proposal(name):
+    first, second = (sampler_of(name, aims=DEEP_IS_DEAR) for _ in range(2))
+    records = search(first, 12)
+    records[3] = record(3, records[3].proposal, math.nan, state=TrialState.PRUNED, reason="diverged")
+    records[4] = record(4, records[4].proposal, state=TrialState.RUNNING)
+    assert first.propose(records, 12) == second.propose(records, 12)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Self
 
 from autoft.recipe import Recipe
@@ -55,6 +56,7 @@ def plan_runs(
     *,
     seconds: float,
     able: Callable[[TrialRecord], bool] = lambda _record: True,
+    allowed: Callable[[TrialRecord], bool] = lambda _record: True,
 ) -> ConfirmPlan:
     """What fits into ``seconds`` of computing: fewer candidates before fewer runs, the costliest last resort first.
 
@@ -64,8 +66,9 @@ def plan_runs(
         config: how many.
         seconds: of all workers together.
         able: whether a trial's weights are still there: only then can it win.
+        allowed: whether it keeps to the constraints; asked of the best ones, until there are enough.
     """
-    wanted = [record for record in finalists(records, objective, config.top) if able(record)]
+    wanted = [record for record in finalists(records, objective, config.top, allowed) if able(record)]
     costs = {record.number: again_s(record, records, objective) for record in wanted}
     for runs in range(config.seeds, 0, -1):
         fitting, spent = [], 0.0
@@ -85,13 +88,20 @@ def plan_runs(
     return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
 
 
-def finalists(records: Sequence[TrialRecord], objective: Objective, top: int) -> list[TrialRecord]:
-    """The best trials and all baselines with a value, the most important first."""
+def finalists(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    top: int,
+    allowed: Callable[[TrialRecord], bool] = lambda _record: True,
+) -> list[TrialRecord]:
+    """The best trials and all baselines with a value, as far as they are allowed to win, the most important first."""
     valued = [record for record in records if record.best(objective) and record.state != TrialState.FAIL]
     valued = [record for record in valued if record.state.finished]
-    ranked = sorted(valued, key=lambda record: (-_score(record, objective), record.number))[:top]
-    first = [record for record in valued if record.baseline in _ALWAYS]
-    others = [record for record in valued if record.baseline and record.baseline not in _ALWAYS]
+    in_order = sorted(valued, key=lambda record: (-_score(record, objective), record.number))
+    ranked = list(islice((record for record in in_order if allowed(record)), top))
+    references = [record for record in valued if record.baseline and allowed(record)]
+    first = [record for record in references if record.baseline in _ALWAYS]
+    others = [record for record in references if record.baseline not in _ALWAYS]
     return list({record.number: record for record in (*ranked[:1], *first, *ranked[1:], *others)}.values())
 
 

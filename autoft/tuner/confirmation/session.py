@@ -1,6 +1,6 @@
 """Confirmation of one search: opened when its trials are over, and concluded from what its runs left behind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Confirmation:
     """Of the study."""
     time_budget_s: float | None
     note: Callable[[str], None]
+    allowed: Callable[[TrialRecord], bool] = lambda _record: True
+    """Whether a trial keeps to the constraints."""
     _plan: ConfirmPlan | None = None
     _ledger: OptunaLedger | None = None
     _records: Sequence[TrialRecord] = field(default_factory=tuple)
@@ -106,11 +108,22 @@ class Confirmation:
     def _planned(self, ledger: OptunaLedger, trials: Sequence[TrialRecord]) -> ConfirmPlan:
         """The plan that the study keeps, unless trials have ended since; else a new one, and kept."""
         stored = ledger.meta().get(_PLAN)
-        if stored and stored["after"] == ended(trials) and stored["runs"]:
+        if stored and stored["after"] == ended(trials) and stored["runs"] and self._all_allowed(stored, trials):
             return ConfirmPlan.from_plain(stored)
-        plan = plan_runs(trials, self.objective, self.config, seconds=self._seconds(trials), able=self._able)
+        plan = plan_runs(
+            trials,
+            self.objective,
+            self.config,
+            seconds=self._seconds(trials),
+            able=self._able,
+            allowed=self.allowed,
+        )
         ledger.set_meta(_PLAN, plan.plain())
         return plan
+
+    def _all_allowed(self, stored: Mapping[str, Any], trials: Sequence[TrialRecord]) -> bool:
+        """Whether the candidates keep to the constraints that there are now."""
+        return all(self.allowed(trials[number]) for number in stored["candidates"])
 
     def _seconds(self, trials: Sequence[TrialRecord]) -> float:
         """Of computing, all workers together: a share of the time budget, or beside what the trials computed."""
