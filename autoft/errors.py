@@ -84,6 +84,26 @@ class SearchInterruptedError(AutoftError, RuntimeError):
     exit_code = 130
 
 
+class ClusterError(AutoftError, RuntimeError):
+    """A Ray cluster cannot be reached, refuses, or cannot start a job."""
+
+    exit_code = 2
+
+
+class JobFailedError(AutoftError, RuntimeError):
+    """A job on a cluster ended without success; ``exit_code`` is that of the job."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class DetachedError(AutoftError, RuntimeError):
+    """Whoever followed a job went away; the job goes on."""
+
+    exit_code = 130
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint that ends an error message: the known names nearest to ``name``, or nothing."""
     matches = get_close_matches(name, list(known), n=3, cutoff=0.5)

@@ -8,10 +8,16 @@ import typer
 from autoft.cli.best import best
 from autoft.cli.cache import cache
 from autoft.cli.edge import guarded
+from autoft.cli.fetch import fetch
 from autoft.cli.groups import groups
+from autoft.cli.job import job
+from autoft.cli.jobs import jobs
+from autoft.cli.logs import logs
 from autoft.cli.plan import plan
 from autoft.cli.resume import resume
 from autoft.cli.search import search
+from autoft.cli.stop import stop
+from autoft.cli.submit import submit
 from autoft.cli.train import train
 
 app = typer.Typer(
@@ -22,8 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (search, plan, resume, best, train, groups):
+for verb in (search, plan, resume, best, train, groups, submit, jobs, logs, stop, fetch):
     app.command()(verb)
+app.command(hidden=True)(job)
 app.add_typer(cache, name="cache")
 
 

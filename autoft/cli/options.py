@@ -45,6 +45,15 @@ RunFolder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run, for example runs/photos.")
 ]
 
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Dashboard of the Ray cluster, http://head:8265; default: RAY_API_SERVER_ADDRESS, else this machine.",
+    ),
+]
+JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job, as autoft jobs shows it.")]
+
 
 def parse_budget(text: str | None, *, option: str = "--time-budget") -> float | None:
     """Seconds in ``600``, ``90s``, ``10m``, ``1h`` or ``1h30m``; None stays None.

@@ -18,6 +18,7 @@ from autoft.tuner.conductor import Conductor
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.layout import Slots, core_count
 from autoft.tuner.ray_adapters import ConductedScheduler, ConductedSearcher
+from autoft.tuner.ray_token import provide_token
 from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor
 from autoft.tuner.worker import WorkerContext
 
@@ -82,6 +83,7 @@ class RaySession:
             self._up.set()
             return
         try:
+            provide_token()
             ray.init(
                 address="local",
                 num_cpus=core_count(),

@@ -34,6 +34,8 @@ FREE_NEIGHBOURS = {0}
 
 ROOMS_OF_OTHERS = {
     "ray": ("autoft/tuner/ray_*.py", "autoft/jobs/*"),
+    "aiohttp": ("autoft/jobs/*",),
+    "requests": ("autoft/jobs/*",),
     "timm": ("autoft/model/*", "autoft/data/*", "autoft/training/optim.py"),
     "optuna": ("autoft/space/*", "autoft/study/*", "autoft/tuner/sampler*.py"),
     "cmaes": ("autoft/tuner/sampler_kinds.py",),

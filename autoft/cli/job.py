@@ -1,0 +1,22 @@
+"""``autoft job``: what a submitted job runs on the cluster; nothing for people."""
+
+from pathlib import Path
+
+
+def job() -> None:
+    """Run the order in the working folder."""
+    from autoft.cli.output import note, say
+    from autoft.jobs.driver import search_options, send
+    from autoft.jobs.order import read_order
+
+    folder, home = Path.cwd(), Path.home()
+    order = read_order(folder)
+    if order.verb == "send":
+        send(order, home, say)
+        return
+    options = search_options(order, folder, home)
+    note(f"the run is {order.folder(home).path} on the cluster")
+    from autoft.cli.outcome import watched
+    from autoft.tuner.search import search
+
+    watched(lambda observer, started_at: search(**options, observer=observer, started_at=started_at), False, False)
