@@ -52,8 +52,8 @@ def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(verdict(summary), style="bold")
     yield scores(summary)
     yield from (Text(line) for line in confirmed(summary))
-    if text := (summary.get("delivered") or {}).get("text"):
-        yield Text(f"weights {text}")
+    if (delivered := summary.get("delivered")) and delivered["weights"] != "own":
+        yield Text(f"weights {delivered['text']}")
     if kept := summary.get("gains", {}).get("kept"):
         yield Text(gain(summary, kept))
     if refitted := summary.get("refit"):

@@ -38,18 +38,17 @@ class Constraints:
             )
         return allowed
 
-    def check_latency(self, milliseconds: float) -> None:
-        """Refuse a model that takes longer for one item than it may.
+    def check_latency(self, milliseconds: float, image_size: int | None) -> None:
+        """Refuse a model that takes longer for one item (of that side in pixels) than it may.
 
         Raises:
             ConfigError: it does.
         """
         most = self.config.max_latency_ms
         if most is not None and milliseconds > most:
-            card = self.loaded.card
-            size = f" at {card.image_size} px" if card.image_size else ""
+            name = self.loaded.card.name + (f" at {image_size} px" if image_size else "")
             raise ConfigError(
-                f"search.constraints.max_latency_ms: is {most:g}, but {card.name}{size} takes {milliseconds:.3g} ms "
+                f"search.constraints.max_latency_ms: is {most:g}, but {name} takes {milliseconds:.3g} ms "
                 "for one item on this machine, by any recipe; raise it, or choose a smaller model or data.image_size"
             )
 

@@ -86,7 +86,10 @@ class Contest:
             return Delivery(winner)
         lost = self._lost(winner, own)
         if lost is None:
-            return self._delivered(winner, None, _OWN, "")
+            text = (
+                f"these are the weights of trial {winner.number} itself: no finalist's are better by more than chance"
+            )
+            return self._delivered(winner, None, _OWN, text)
         why = self._why(winner, lost)
         tried = []
         for seed in self._seeds(winner):
@@ -102,7 +105,9 @@ class Contest:
             if weights and self._lost(other, weights) is None:
                 text = f"{why}; {helped}, so trial {other.number} is delivered{_named(other)}, the next in line"
                 return self._delivered(other, None, _OTHER, text)
-        return self._delivered(winner, None, _OWN, f"{why}; {helped}")
+        text = f"{why}; {helped}, and no other finalist has weights that hold"
+        self.notes.append(text)
+        return self._delivered(winner, None, _OWN, text)
 
     def best(self) -> TrialRecord | None:
         """The best by validation of those that may win; None where no trial was evaluated.

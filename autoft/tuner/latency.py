@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from statistics import median
 
 import numpy as np
 import torch
@@ -14,16 +13,17 @@ from autoft.tuner.prepare import Ground
 
 LATENCY = "latency_ms"
 """Where a study keeps it: a resumed search must not find other recipes too slow."""
-_WARM_UP, _PASSES = 3, 15
+_PASSES = 20
 _LONGEST_S = 3.0
 """Of all passes together; where they take longer, fewer must do."""
 
 
 @torch.inference_mode()
 def latency_ms(ground: Ground, device: str, *, now: Callable[[], float] = time.perf_counter) -> float:
-    """Median milliseconds of a pass of one item, in evaluation, by all threads that torch has; the first do not count.
+    """Milliseconds of a pass of one item, in evaluation, by all threads that torch has.
 
-    It is the same for all recipes of a search: they differ in what is trained, not in the model or the image's size.
+    It is the fastest pass of several: what others do on the machine at the same time is not the model's. It is the same
+    for all recipes of a search: they differ in what is trained, not in the model or the image's size.
     """
     loaded, where = ground.loaded.reset(), torch.device(device)
     channels_last = ground.recipe.optimisation.memory_format == "channels_last"
@@ -32,7 +32,7 @@ def latency_ms(ground: Ground, device: str, *, now: Callable[[], float] = time.p
     fields = {name: field.to(where) for name, field in ground.data.read(np.arange(1)).items()}
     x = model_input(as_inputs(fields, ground.data, loaded.card, channels_last=channels_last))
     began, seconds = now(), list[float]()
-    for _ in range(_WARM_UP + _PASSES):
+    for _ in range(_PASSES):
         started = now()
         call(loaded.module, x)
         if where.type == "cuda":
@@ -40,7 +40,7 @@ def latency_ms(ground: Ground, device: str, *, now: Callable[[], float] = time.p
         seconds.append(now() - started)
         if seconds[-1] + now() - began > _LONGEST_S:
             break
-    return 1000 * median(seconds[_WARM_UP:] or seconds[-1:])
+    return 1000 * min(seconds)
 
 
 def kept_latency(ledger: Ledger, ground: Ground, device: str) -> float:

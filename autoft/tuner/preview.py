@@ -91,7 +91,7 @@ def preview(config: SearchConfig, *, notify: Callable[[str], None]) -> Preview:
     ground = with_memory_format(ground, layout.memory_format)
     if config.search.constraints.max_latency_ms is not None:
         found = latency_ms(ground, "cuda" if layout.slots.gpus else "cpu")
-        Constraints(config.search.constraints, ground.loaded).check_latency(found)
+        Constraints(config.search.constraints, ground.loaded).check_latency(found, ground.recipe.data.image_size)
     space = search_space(config, ground, None)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
     counter = UnitCounter(ground.loaded, ground.data)

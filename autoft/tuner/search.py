@@ -318,7 +318,8 @@ def _measured_constraints(
 ) -> Retention | None:
     """Refuses what is too slow; gives what trials must retain to win, None where they need not."""
     if constraints.config.max_latency_ms is not None:
-        constraints.check_latency(kept_latency(ledger, ground, "cuda" if layout.slots.gpus else "cpu"))
+        found_ms = kept_latency(ledger, ground, "cuda" if layout.slots.gpus else "cpu")
+        constraints.check_latency(found_ms, ground.recipe.data.image_size)
     least = constraints.config.min_retention
     if least is None:
         return None
