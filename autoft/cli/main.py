@@ -7,6 +7,7 @@ import typer
 
 from autoft.cli.best import best
 from autoft.cli.cache import cache
+from autoft.cli.doctor import doctor
 from autoft.cli.edge import guarded
 from autoft.cli.fetch import fetch
 from autoft.cli.groups import groups
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (search, plan, resume, best, train, groups, submit, jobs, logs, stop, fetch):
+for verb in (search, plan, resume, best, train, groups, submit, jobs, logs, stop, fetch, doctor):
     app.command()(verb)
 app.command(hidden=True)(job)
 app.add_typer(cache, name="cache")

@@ -10,7 +10,7 @@ from autoft.shards.store import (
     default_root,
     default_roots,
 )
-from autoft.shards.upkeep import Damage, EntryInfo, clear, entries, verify
+from autoft.shards.upkeep import Damage, EntryInfo, clear, entries, look, verify
 from autoft.shards.writer import Writer
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "default_root",
     "default_roots",
     "entries",
+    "look",
     "verify",
 ]

@@ -1,6 +1,7 @@
 """Looking after a store: what lies there, whether it is whole, and removing what nobody uses."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from autoft.shards.reader import Shards
 from autoft.shards.store import ShardStore
 
 _FILE = re.compile(r"\d+\.bin")
+_BYTES_PER_S = 2e8
+"""What a disk reads and a core sums up at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,27 @@ def verify(store: ShardStore) -> list[Damage]:
     Raises:
         StorageError: the disk refuses.
     """
-    found = []
-    for folder in _own(store):
-        used = marker.last_used(folder)
-        try:
-            with translated(folder):
-                if shards := Shards.find(folder):
-                    shards.close()
-            marker.set_last_used(folder, used)  # looking is not using
-        except ShardsDamagedError as error:
-            found.append(Damage(folder.name, str(error), store.remove(folder.name)))
-    return found
+    damaged = ((folder.name, what) for folder in _own(store) if (what := _damage(folder)))
+    return [Damage(key, what, store.remove(key)) for key, what in damaged]
+
+
+def look(store: ShardStore, *, seconds: float) -> tuple[list[Damage], int]:
+    """Compare entries with their checksums for so long, and change nothing.
+
+    Returns:
+        what is damaged, and how many entries there was no time for.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    found: list[Damage] = []
+    folders, end = list(_own(store)), time.monotonic() + seconds
+    for place, folder in enumerate(folders):
+        if store.bytes_of(folder.name) > _BYTES_PER_S * (end - time.monotonic()):
+            return found, len(folders) - place
+        if what := _damage(folder):
+            found.append(Damage(folder.name, what, removed=False))
+    return found, 0
 
 
 def clear(store: ShardStore) -> tuple[list[EntryInfo], list[EntryInfo]]:
@@ -78,6 +91,20 @@ def clear(store: ShardStore) -> tuple[list[EntryInfo], list[EntryInfo]]:
     for entry in entries(store):
         (removed if store.remove(entry.key) else kept).append(entry)
     return removed, kept
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with an entry; looking is not using."""
+    used = marker.last_used(folder)
+    try:
+        with translated(folder):
+            if shards := Shards.find(folder):
+                shards.close()
+    except ShardsDamagedError as error:
+        return str(error)
+    finally:
+        marker.set_last_used(folder, used)
+    return None
 
 
 def _own(store: ShardStore) -> Iterator[Path]:

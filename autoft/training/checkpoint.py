@@ -61,6 +61,11 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
     return None
 
 
+def damaged_checkpoints(folder: Path) -> list[Path]:
+    """The descriptions in and below a folder whose tensors are missing or are not those that were written."""
+    return sorted(path for path in folder.rglob("checkpoint-*.json") if not _is_whole(path) and path.exists())
+
+
 def slim_checkpoint(folder: Path) -> None:
     """Leave of a finished trial's checkpoints no more than `best_weights` needs.
 
@@ -97,6 +102,14 @@ def _read(stem: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | N
         return sections, description["facts"]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        digest = json.loads(path.read_text(encoding="utf-8"))["digest"]
+        return bool(digest == _digest(path.with_suffix(".safetensors").read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _deduplicated(sections: Sections) -> tuple[dict[str, Tensor], dict[str, dict[str, str]]]:

@@ -24,6 +24,7 @@ FLOORS = {
     "cache": 3,
     "training": 4,
     "tuner": 5,
+    "doctor": 6,
     "report": 6,
     "export": 6,
     "jobs": 6,

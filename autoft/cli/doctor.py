@@ -1,0 +1,62 @@
+"""``autoft doctor``: is this machine, or a cluster, fit for a search?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoft.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from autoft.doctor import Finding
+
+
+def doctor(
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ask every node of a Ray cluster: auto or HOST:PORT on a node of it, ray://HOST:PORT from elsewhere; "
+            "default: this machine alone.",
+        ),
+    ] = None,
+    storage_path: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Look for what would stop, slow down or expose a search, and say what to do. Exit code 1 if there is an error."""
+    import platform
+
+    from autoft.cli.output import print_json, say
+    from autoft.doctor import Finding, Level, Report, agreement, examine, facts_here
+    from autoft.doctor.cluster import reports_of
+
+    together: Sequence[Finding] = ()
+    if address is None:
+        facts = facts_here(storage_path)
+        reports = [Report(platform.node() or "here", examine(facts), facts.versions)]
+    else:
+        reports = reports_of(address, storage_path)
+        together = agreement(reports)
+    found = [*together, *(finding for report in reports for finding in report.findings)]
+    counts = {level: sum(each.level is level for each in found) for level in Level}
+    if as_json:
+        cluster = Report("cluster", tuple(together)).plain()["findings"]
+        print_json({"counts": counts, "cluster": cluster, "nodes": [report.plain() for report in reports]})
+    else:
+        for name, findings in (("cluster", together), *((report.node, report.findings) for report in reports)):
+            for line in _lines(name, findings):
+                say(line)
+        say(f"{counts[Level.ERROR]} errors, {counts[Level.WARNING]} warnings")
+    if counts[Level.ERROR]:
+        raise typer.Exit(1)
+
+
+def _lines(name: str, findings: Sequence["Finding"]) -> list[str]:
+    """One line per finding, and one for its remedy."""
+    lines = [name] if findings else []
+    for one in findings:
+        lines.append(f"  {one.level:8} {one.subject}: {one.text}")
+        if one.remedy:
+            lines.append(f"           do: {one.remedy}")
+    return lines
