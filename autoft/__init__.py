@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoft.errors import AutoftError
-    from autoft.jobs.submission import submit
+    from autoft.jobs.handover import submit
     from autoft.model import layer_groups
     from autoft.recipe import Recipe, Stage
     from autoft.record import Decision, Evaluation
@@ -29,7 +29,7 @@ _HOMES = {
     "layer_groups": "autoft.model",
     "resume": "autoft.tuner.search",
     "search": "autoft.tuner.search",
-    "submit": "autoft.jobs.submission",
+    "submit": "autoft.jobs.handover",
 }
 
 __all__ = [

@@ -6,16 +6,19 @@ from pathlib import Path
 def job() -> None:
     """Run the order in the working folder."""
     from autoft.cli.output import note, say
-    from autoft.jobs.driver import search_options, send
     from autoft.jobs.order import read_order
 
     folder, home = Path.cwd(), Path.home()
     order = read_order(folder)
     if order.verb == "send":
+        from autoft.jobs.sending import send
+
         send(order, home, say)
         return
+    from autoft.jobs.searching import search_options
+
     options = search_options(order, folder, home)
-    note(f"the run is {order.folder(home).path} on the cluster")
+    note(f"the run is {order.folder(home)} on the cluster")
     from autoft.cli.outcome import watched
     from autoft.tuner.search import search
 

@@ -81,7 +81,7 @@ def submit(
     )
     from autoft.cli.following import follow
     from autoft.cli.output import note, print_json
-    from autoft.jobs.submission import submit as hand_over
+    from autoft.jobs.handover import submit as hand_over
 
     submission = hand_over(**options, other_versions=other_versions, notify=note)
     if not as_json:

@@ -1,5 +1,6 @@
 """Bringing a run's files here: a small job on the cluster writes them into its log, see `autoft.jobs.transfer`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from autoft.jobs.submitter import STOP_WAIT_S, Submitter
 from autoft.jobs.transfer import Received, digests, received
 from autoft.jobs.watch import Pace, last_error, wait_for_end, wait_for_start
 
-_START_TIMEOUT_S = 300.0
+_START_TIMEOUT_S, _STILL_WRITTEN_S = 300.0, 60.0
 _STUDY = "study.db"
 
 
@@ -29,6 +30,7 @@ def fetch(submitter: Submitter, job: Job, to: Path | None, pace: Pace) -> tuple[
     if (folder / _STUDY).exists():
         raise RunError(f"{folder}: is the run of a search on this machine; give another folder: --to FOLDER")
     order = Order(verb="send", run=job.run, storage_path=job.metadata.get(STORAGE_PATH, ""), have=digests(folder))
+    _forget_old_senders(submitter)
     with _sender(submitter, order, pace) as sender:
         with closing(submitter.follow(sender)) as pieces:
             found = received(pieces, folder)
@@ -40,7 +42,7 @@ def fetch(submitter: Submitter, job: Job, to: Path | None, pace: Pace) -> tuple[
 
 @contextmanager
 def _sender(submitter: Submitter, order: Order, pace: Pace) -> Iterator[str]:
-    """The id of a job that sends, which is gone after the block."""
+    """The id of a job that sends, and is stopped after the block."""
     sender = new_id(f"{order.run}-send")
     with packaged(order.files()) as package:
         submitter.submit(sender, ENTRYPOINT, package, order.metadata())
@@ -49,5 +51,10 @@ def _sender(submitter: Submitter, order: Order, pace: Pace) -> Iterator[str]:
         yield sender
     finally:
         submitter.stop(sender)
-        wait_for_end(submitter, sender, STOP_WAIT_S, pace)
-        submitter.forget(sender)
+
+
+def _forget_old_senders(submitter: Submitter) -> None:
+    """Take those of earlier fetches out of the cluster's list; just after its end Ray still writes a job anew."""
+    for job in submitter.jobs():
+        if job.verb == "send" and job.state.ended and time.time() - (job.ended_at or 0.0) > _STILL_WRITTEN_S:
+            submitter.forget(job.id)

@@ -1,18 +1,16 @@
-"""What a job is to do: written on the laptop, read on the cluster."""
+"""What a job is to do: written where it is submitted, read on the cluster."""
 
 import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from autoft.errors import ClusterError, ConfigError
 from autoft.jobs.job import RUN, STORAGE_PATH, VERB
 from autoft.recipe import Config, yaml
-from autoft.tuner.config import SearchConfig
-from autoft.tuner.run_folder import RunFolder
 
 FOLDER = ".autoft"
 ORDER_FILE, CONFIG_FILE = f"{FOLDER}/job.yaml", f"{FOLDER}/search.yaml"
@@ -35,18 +33,18 @@ class Order(Config):
     have: dict[str, str] = Field(default_factory=dict)
     """Digests of what need not be sent again, by file name."""
 
-    def files(self, config: SearchConfig | None = None) -> dict[str, str]:
-        """The order as files of a package, with the search's configuration."""
+    def files(self, config: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """The order as files of a package, with the content of the search's search.yaml."""
         files = {ORDER_FILE: yaml.dumps(self.plain())}
-        return files | ({CONFIG_FILE: yaml.dumps(config.full())} if config else {})
+        return files | ({CONFIG_FILE: yaml.dumps(dict(config))} if config else {})
 
     def metadata(self) -> dict[str, str]:
         """What is kept beside the job, to find its run again."""
         return {VERB: self.verb, RUN: self.run, STORAGE_PATH: self.storage_path}
 
-    def folder(self, home: Path) -> RunFolder:
+    def folder(self, home: Path) -> Path:
         """The run, on the cluster."""
-        return RunFolder(home / self.storage_path / self.run)
+        return home / self.storage_path / self.run
 
 
 def read_order(folder: Path) -> Order:

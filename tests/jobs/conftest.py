@@ -44,7 +44,7 @@ class Head:
 
     def _lines(self, order):
         yield "Runtime env is setting up.\n"
-        run = order.folder(self.home).path
+        run = order.folder(self.home)
         try:
             if order.verb == "send":
                 for line in sent(run, order.have):

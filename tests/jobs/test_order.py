@@ -25,8 +25,8 @@ def test_the_command_is_the_same_for_all_jobs():
 
 
 def test_a_relative_storage_path_begins_in_the_home_folder_and_an_absolute_one_stays(tmp_path):
-    assert ORDER.folder(tmp_path).path == tmp_path / "runs" / "photos"
-    assert ORDER.model_copy(update={"storage_path": "/data"}).folder(tmp_path).path.as_posix() == "/data/photos"
+    assert ORDER.folder(tmp_path) == tmp_path / "runs" / "photos"
+    assert ORDER.model_copy(update={"storage_path": "/data"}).folder(tmp_path).as_posix() == "/data/photos"
 
 
 @pytest.mark.parametrize("run", ["", "a/b", "..", "a b", "a;b", "$(a)", "a\n", "-x", "x" * 129])

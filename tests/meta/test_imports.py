@@ -131,12 +131,13 @@ def test_the_check_itself_sees_what_is_forbidden(name, text, expected, monkeypat
 @pytest.mark.parametrize(
     "program",
     [
+        "import autoft.cli.following, autoft.jobs.fetch, autoft.jobs.sending",
         "import autoft; autoft.Recipe, autoft.Stage, autoft.Evaluation, autoft.Decision, autoft.AutoftError",
         "import autoft.cli.main as m\ntry: m.app(['--help'])\nexcept SystemExit: pass",
         "import autoft.cli.main as m\ntry: m.app(['search', '--help'])\nexcept SystemExit: pass",
         "import autoft.cli.main as m\ntry: m.app(['--version'])\nexcept SystemExit: pass",
     ],
-    ids=["import autoft", "autoft --help", "autoft search --help", "autoft --version"],
+    ids=["following and fetching jobs", "import autoft", "autoft --help", "autoft search --help", "autoft --version"],
 )
 def test_nothing_heavy_is_loaded_by(program):
     program += "\nimport sys; print(sorted({'torch', 'ray', 'timm', 'optuna', 'pandas', 'sklearn'} & set(sys.modules)))"

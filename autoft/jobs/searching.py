@@ -1,0 +1,33 @@
+"""The search that a job runs on the cluster."""
+
+from pathlib import Path
+from typing import Any
+
+from autoft.data import BUILTINS
+from autoft.jobs.order import CONFIG_FILE, Order, check_versions, versions
+from autoft.recipe import yaml
+from autoft.tuner.config import SearchConfig
+
+
+def search_options(order: Order, folder: Path, home: Path) -> dict[str, Any]:
+    """The options of the search that a job is to run.
+
+    Args:
+        order: from the laptop.
+        folder: where the job's package is unpacked.
+        home: where relative storage paths begin; the package's folder does not outlive the job.
+
+    Raises:
+        ClusterError: the versions are others than on the laptop.
+        ConfigError: the configuration was damaged on its way.
+    """
+    check_versions(order.versions, versions())
+    file = folder / CONFIG_FILE
+    config = SearchConfig.parse(yaml.load(file), where=CONFIG_FILE)
+    changes = {"output.storage_path": str(order.folder(home).parent)}
+    source, weights = config.data.source or "", config.model.weights
+    if source not in BUILTINS and (folder / source).exists():
+        changes["data.source"] = str(folder / source)
+    if (folder / weights).is_file():
+        changes["model.weights"] = str(folder / weights)
+    return {"config": file, "overrides": changes}
