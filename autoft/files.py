@@ -4,7 +4,8 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _REMEDIES = {
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb.*|9p|afs|ceph|lustre|gpfs|beegfs|glusterfs|ocfs2|gfs2|fuse\.(?!fuse-overlayfs|snapfuse).+"
 )
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN, errno.ENETDOWN}
+"""What a file system says that is away for a moment: a network's, most of all."""
 
 
 def storage_error(error: OSError, path: str | Path | None = None) -> StorageError:
@@ -86,3 +89,20 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """
     with replacing(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def patiently(write: Callable[[], None], *, patience_s: float = 90.0, pause_s: float = 1.0) -> None:
+    """Write; where the storage is away for a moment, wait and write again. A full disk is not waited for.
+
+    Raises:
+        StorageError: the disk refuses, and has done so all the time.
+    """
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return write()
+        except StorageError as error:
+            passing = isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
+            if not passing or time.monotonic() >= end:
+                raise
+        time.sleep(pause_s)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from autoft.errors import StorageError
-from autoft.files import network_mount, replacing, storage_error, write_text
+from autoft.files import network_mount, patiently, replacing, storage_error, translated, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,3 +50,34 @@ def test_what_lies_on_a_network_file_system_is_known(path, kind, monkeypatch):
     mounts = [SimpleNamespace(mountpoint=point, fstype=fstype) for point, fstype in MOUNTS.items()]
     monkeypatch.setattr("psutil.disk_partitions", lambda **_all: mounts)
     assert network_mount(Path(path)) == kind
+
+
+class Refusing:
+    """A storage that refuses so many times."""
+
+    def __init__(self, times, code):
+        self.left, self.code = times, code
+
+    def __call__(self):
+        if self.left:
+            self.left -= 1
+            with translated("/data"):
+                raise OSError(self.code, "refused")
+
+
+def test_a_storage_that_is_away_for_a_moment_is_waited_for():
+    storage = Refusing(3, errno.EIO)
+    patiently(storage, pause_s=0.001)
+    assert storage.left == 0
+
+
+def test_patience_ends():
+    with pytest.raises(StorageError, match="/data: refused"):
+        patiently(Refusing(9, errno.ESTALE), patience_s=0.0, pause_s=0.001)
+
+
+def test_a_full_disk_is_not_waited_for():
+    storage = Refusing(2, errno.ENOSPC)
+    with pytest.raises(StorageError):
+        patiently(storage)
+    assert storage.left == 1

@@ -26,6 +26,14 @@ Budget: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Wall-clock time until the recipe is written: 600, 90s, 10m, 1h, 1h30m."),
 ]
+Cluster: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster to run on, from one of its nodes: auto or HOST:PORT; default: $RAY_ADDRESS, or no cluster.",
+    ),
+]
 DataSource: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="Image folder, .csv, .parquet or .npz file, or a built-in name (digits)."),

@@ -4,6 +4,7 @@ from autoft.cli.options import (
     AsJson,
     Assignments,
     Budget,
+    Cluster,
     DataSource,
     NumSamples,
     Quiet,
@@ -20,6 +21,7 @@ def resume(
     time_budget: Budget = None,
     data: DataSource = None,
     assignments: Assignments = None,
+    address: Cluster = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,6 +31,7 @@ def resume(
         time_budget_s=parse_budget(time_budget),
         data=data,
         overrides=parse_assignments(assignments) or None,
+        address=address,
     )
     from autoft.cli.outcome import watched
     from autoft.tuner.search import resume as run_resume

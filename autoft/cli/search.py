@@ -9,6 +9,7 @@ from autoft.cli.options import (
     AsJson,
     Assignments,
     Budget,
+    Cluster,
     ConfigFile,
     DataSource,
     ModelName,
@@ -36,6 +37,7 @@ def search(
         Path | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs.")
     ] = None,
     assignments: Assignments = None,
+    address: Cluster = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,6 +53,7 @@ def search(
         name=name,
         storage_path=storage_path,
         overrides=parse_assignments(assignments) or None,
+        address=address,
     )
     from autoft.cli.outcome import watched
     from autoft.tuner.search import search as run_search

@@ -1,8 +1,8 @@
 """The handle on opened data: small, picklable, and good for reading in any process of the machine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from autoft.data.items import Items
 from autoft.data.splits import Splits
 from autoft.data.task import Task
 from autoft.record import InputSpec
+from autoft.shards import ShardStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,11 @@ class DataHandle:
     def read(self, indices: NDArray[np.integer[Any]]) -> dict[str, Tensor]:
         """The raw inputs of items: images uint8 (B, H, W, 3) under "input", else tensors as in `spec`."""
         return {name: torch.from_numpy(array) for name, array in self.items.read(np.asarray(indices)).items()}
+
+    def kept_in(self, store: ShardStore) -> Self | None:
+        """The same data, read from another store; None where it does not keep their items."""
+        items = self.items.kept_in(store)
+        return None if items is None else replace(self, items=items)
 
     def targets_of(self, indices: NDArray[np.integer[Any]]) -> Tensor:
         """The targets of items."""

@@ -63,6 +63,10 @@ class Items(Protocol):
         """These items, numbered anew."""
         ...
 
+    def kept_in(self, store: ShardStore) -> "Items | None":
+        """The same items as another store keeps them; None where it does not."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -81,6 +85,11 @@ class Stored:
     def only(self, chosen: NDArray[np.int64]) -> "Stored":
         """These items, numbered anew."""
         return replace(self, rows=self.rows[chosen])
+
+    def kept_in(self, store: ShardStore) -> "Stored | None":
+        """The same items as another store keeps them; None where it does not."""
+        shards = store.get(self.shards.folder.name)
+        return None if shards is None else replace(self, shards=shards)
 
 
 @dataclass
@@ -111,6 +120,10 @@ class OnTheFly:
     def only(self, chosen: NDArray[np.int64]) -> "OnTheFly":
         """These items, numbered anew."""
         return OnTheFly(self.origin, self.names, self.rows[chosen])
+
+    def kept_in(self, store: ShardStore) -> "OnTheFly":  # noqa: ARG002
+        """No store keeps them."""
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}

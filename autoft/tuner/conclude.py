@@ -24,6 +24,7 @@ from autoft.tuner.delivery import Contest, Delivery, deliver
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
 from autoft.tuner.latency import LATENCY
+from autoft.tuner.layout import device_here
 from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
 from autoft.tuner.probe import PROBE
@@ -242,7 +243,7 @@ def _refit(contest: Contest, winner: TrialRecord, closing: Closing, forecast: Fo
 
 
 def _device(forecast: Forecast) -> str:
-    return "cuda" if forecast.layout.slots.gpus else "cpu"
+    return device_here(forecast.layout.slots.runs_on)
 
 
 def _kept(contest: Contest) -> dict[str, Read]:

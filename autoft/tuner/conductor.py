@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
-from autoft.errors import SearchFailedError
+from autoft.errors import SearchFailedError, StorageError
 from autoft.interrupts import unbroken
 from autoft.record import (
     Action,
@@ -132,6 +132,8 @@ class Conductor:
     _all_drawn: bool = False
     """Whether the policy has no recipe any more."""
     _failure: str | None = None
+    _refused: str | None = None
+    """What the storage said; the search ends, and can go on when that is mended."""
     _gpu_s: float = 0.0
 
     def open(self) -> None:
@@ -153,8 +155,8 @@ class Conductor:
 
     @property
     def failed(self) -> bool:
-        """Whether trials fail for one cause."""
-        return self._failure is not None
+        """Whether trials fail for one cause, or the storage refused what they need."""
+        return (self._failure or self._refused) is not None
 
     @property
     def trials_to_come(self) -> int:
@@ -183,7 +185,7 @@ class Conductor:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
         if len(self._live) >= self.slots:
             return Turn.WAIT
-        if self._failure or self.used_up:
+        if self.failed or self.used_up:
             return Turn.FINISHED
         number = self._go_on_with()
         if number is None:
@@ -220,12 +222,12 @@ class Conductor:
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report and say whether the trial goes on; what is to be paused ends for the worker too."""
         for note in report.notes:
-            if note not in self.notes:
-                self.notes.append(note)
-                self.observer.note(note)
+            self.say(note)
         for evaluation in report.evaluations:
             self._record(number, evaluation)
         record = self.ledger.trial(number)
+        if report.refused is not None:
+            return self._put_off(number, report.refused)
         if report.crash is not None:
             self._end(number, TrialState.FAIL, stop("crashed", report.crash))
             return Action.STOP
@@ -239,8 +241,29 @@ class Conductor:
                 self._end_for_budget(number)
             case _ if report.done:
                 self._end(number, TrialState.COMPLETE, Decision())
+            case _ if self._refused:
+                return self._put_off(number, self._refused)
             case _:
                 return Action.CONTINUE
+        return Action.STOP
+
+    def say(self, note: str) -> None:
+        """Tell a sentence that belongs to the search's result, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+            self.observer.note(note)
+
+    @unbroken()
+    def end_for_budget(self) -> None:
+        """The budget is used up, and no worker is there to report on the trials that wait for one."""
+        for number in sorted(self._live):
+            self._end_for_budget(number)
+
+    def _put_off(self, number: int, refused: str) -> Action:
+        """Let a trial wait for the next start of the search: this one ends, because the storage refused."""
+        self._refused = self._refused or refused
+        self.ledger.suspend(number)
+        self._live.discard(number)
         return Action.STOP
 
     def _end_for_budget(self, number: int) -> None:
@@ -275,16 +298,27 @@ class Conductor:
             self.on_trial_end(self)
 
     def raise_if_failed(self) -> None:
-        """End the search when its trials fail for one cause.
+        """End the search when its trials fail for one cause, or cannot be kept.
 
         Raises:
             SearchFailedError: with that cause.
+            StorageError: what the storage said.
         """
+        self.raise_if_refused()
         if self._failure:
             raise SearchFailedError(
                 f"three trials in a row crashed for the same cause: {self._failure}; the tracebacks are in "
                 "trials/*/error.txt of the run; mend the cause, then resume the run"
             )
+
+    def raise_if_refused(self) -> None:
+        """End the search when the storage refuses what its trials need.
+
+        Raises:
+            StorageError: with what it said.
+        """
+        if self._refused:
+            raise StorageError(f"{self._refused}; the search has stopped, nothing is lost: resume the run to go on")
 
     def _record(self, number: int, evaluation: Evaluation) -> None:
         evaluation = replace(evaluation, wall_s=round(self.clock.wall_s, 3))

@@ -26,6 +26,7 @@ from autoft.tuner.schedulers import SchedulerName
 DEFAULT_SPACE = "freeze_depth"
 COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
 """Objectives that are no metrics."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -131,9 +132,18 @@ class ResourcesSection(Config):
     cpus_per_worker: PositiveInt | None = None
     """Threads of a worker; default: what gets more done on this machine, by measurement."""
     gpus_per_worker: NonNegativeFloat | None = None
-    """Fractions share a GPU; default: one where there is one."""
+    """Fractions share a GPU, above one they are whole; default: one where there is one."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto trains on the GPU that a worker was given; cpu does not, whatever it was given."""
     max_concurrent_trials: PositiveInt | None = None
     """Default: as many as fit, and not more than there are trials."""
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _a_gpu_is_shared_or_whole(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ConfigError(f"must be a share below one or a whole number, got {value:g}")
+        return value
 
 
 class OutputSection(Config):
@@ -145,6 +155,15 @@ class OutputSection(Config):
     max_checkpoint_bytes: PositiveInt | None = None
     """Of all trials and shared stages together; default: half of the space that is free when the search starts. What
     is needed to resume, and the best trial, are kept beyond it."""
+
+    @field_validator("storage_path")
+    @classmethod
+    def _storage_is_a_folder(cls, value: str) -> str:
+        if _URL.match(value):
+            raise ConfigError(
+                f"must be a folder, got the URL {value}; mount that storage and give the path, the same on all nodes"
+            )
+        return value
 
     @field_validator("name")
     @classmethod

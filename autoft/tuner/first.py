@@ -1,6 +1,7 @@
 """What a search tries first after its baselines, decided once per study."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from autoft.recipe import Recipe
@@ -9,6 +10,7 @@ from autoft.space.portfolio import drawable, drawable_base, head_options
 from autoft.study import Ledger
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
+from autoft.tuner.layout import device_here
 from autoft.tuner.portfolio import Named, in_order, kept_portfolio, trained_groups, without_repeats
 from autoft.tuner.prepare import Ground, shipped_portfolio
 from autoft.tuner.probe import Probed, least_promising, probe_once
@@ -35,7 +37,8 @@ def probed(
     base = drawable_base(space, ground.recipe)
     options = head_options(space, base) or {"base": {}}
     openings = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card) if recipe.stages[0].head_only]
-    return probe_once(ledger, context, base, options, openings=openings, notify=notify)
+    here = replace(context, device=device_here(context.device))
+    return probe_once(ledger, here, base, options, openings=openings, notify=notify)
 
 
 def first_in_line(

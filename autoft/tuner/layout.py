@@ -1,7 +1,8 @@
 """How a search uses the machine: trials at a time, threads of each, memory format; chosen once per study."""
 
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ _FASTER = 1.1
 
 class Resources(Protocol):
     """The ``resources`` section of search.yaml."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
 
     @property
     def cpus_per_worker(self) -> int | None: ...  # noqa: D102
@@ -43,6 +47,13 @@ class Slots:
     """Of each worker."""
     workers: int = 1
     """Of each trial: they train it together."""
+    device: str = "auto"
+    """cpu: the GPUs are not used."""
+
+    @property
+    def runs_on(self) -> str:
+        """Where workers train, as torch calls it."""
+        return "cuda" if self.gpus and self.device == "auto" else "cpu"
 
     @property
     def gpus_per_trial(self) -> float:
@@ -70,47 +81,82 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What there is for trials on this machine."""
+class Node:
+    """What a machine has for workers."""
 
-    cores: int
-    gpus_per_worker: float
+    cpus: int
+    gpus: int = 0
+
+    def holds(self, cpus: int, gpus: float) -> int:
+        """How many workers fit, each with so many CPUs and GPUs; a share of a GPU is of one GPU."""
+        by_cpus = self.cpus // cpus
+        if not gpus:
+            return by_cpus
+        return min(by_cpus, self.gpus * int(1 / gpus) if gpus < 1 else int(self.gpus // gpus))
+
+    def __str__(self) -> str:
+        return _counted(self.cpus, self.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is for trials, on this machine or on the nodes of a cluster."""
+
+    nodes: tuple[Node, ...]
+    gpus: float
+    """Of each worker."""
     most: int
-    """Trials at a time that the GPUs, the settings and the number of trials allow."""
+    """Trials at a time that the settings and the number of trials allow."""
     workers: int = 1
     """Of each trial."""
+    most_threads: int | None = None
+    """That can be tried out on this machine."""
+    device: str = "auto"
 
     def slots(self, threads: int) -> Slots:
         """As many trials as fit, with so many threads for each worker."""
-        cpus = min(threads, self.cores // self.workers)
-        count = max(1, min(self.cores // (cpus * self.workers), self.most))
-        return Slots(count=count, cpus=cpus, gpus=self.gpus_per_worker, workers=self.workers)
+        cpus = min(threads, self.cores)
+        count = max(1, min(self._trials(cpus), self.most))
+        return Slots(count=count, cpus=cpus, gpus=self.gpus, workers=self.workers, device=self.device)
+
+    @property
+    def cores(self) -> int:
+        """Threads that a worker may have at most, if at least one trial is to run."""
+        largest = max(node.cpus for node in self.nodes)
+        return next((cpus for cpus in range(largest, 1, -1) if self._trials(cpus)), 1)
+
+    def _trials(self, cpus: int) -> int:
+        return sum(node.holds(cpus, self.gpus) for node in self.nodes) // self.workers
 
 
-def room_for(resources: Resources, *, trials: int) -> Room:
+def room_for(resources: Resources, *, trials: int, nodes: Sequence[Node] | None = None) -> Room:
     """What there is for trials.
 
     Args:
         resources: as asked for.
         trials: of the search.
+        nodes: of the cluster; None is this machine alone.
 
     Raises:
-        ConfigError: a demand that the machine cannot meet.
+        ConfigError: a demand that cannot be met.
     """
-    cores, cards, workers = core_count(), card_count(), resources.workers_per_trial
-    together = f" for each of {workers} workers" if workers > 1 else ""
-    if (resources.cpus_per_worker or 1) * workers > cores:
+    there = tuple(nodes) if nodes is not None else (this_machine(),)
+    cpus, workers = resources.cpus_per_worker or 1, resources.workers_per_trial
+    cards = max((node.gpus for node in there), default=0)
+    gpus = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(min(cards, 1))
+    largest = "this machine" if nodes is None else "the largest node"
+    if cpus > (cores := max((node.cpus for node in there), default=0)):
+        raise ConfigError(f"resources.cpus_per_worker: {cpus} asked for, but {largest} has {cores}; ask for less")
+    if gpus > cards:
+        raise ConfigError(f"resources.gpus_per_worker: {gpus:g} asked for, but {largest} has {cards}; ask for less")
+    if (held := sum(node.holds(cpus, gpus) for node in there)) < workers:
+        have = f"has {there[0]}" if nodes is None else f"of nodes with {', '.join(map(str, there))}"
         raise ConfigError(
-            f"resources.cpus_per_worker: {resources.cpus_per_worker or 1} asked for{together}, but this machine has "
-            f"{cores}; ask for less"
+            f"resources.workers_per_trial: {workers} of {_counted(cpus, gpus)} each asked for, but there is room for "
+            f"{held}: {'this machine' if nodes is None else 'the cluster'} {have}; ask for less"
         )
-    each = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(min(cards, 1))
-    if each * workers > cards:
-        raise ConfigError(
-            f"resources.gpus_per_worker: {each:g} asked for{together}, but this machine has {cards}; ask for less"
-        )
-    fit = int(cards / (each * workers)) if each else cores
-    return Room(cores, each, min(fit, trials, resources.max_concurrent_trials or fit), workers)
+    most = min(trials, resources.max_concurrent_trials or trials)
+    return Room(there, gpus, most, workers, most_threads=core_count(), device=resources.device)
 
 
 def choose_layout(
@@ -134,7 +180,7 @@ def choose_layout(
     if stored is not None:
         memory_format = memory_format or stored["memory_format"]
         threads = threads or int(stored["threads"])
-    if threads is None and room.gpus_per_worker:
+    if threads is None and room.gpus:
         threads = 1
     try:
         memory_format = memory_format or faster_format(measured, threads or 1)
@@ -159,7 +205,7 @@ def faster_format(measured: Measurements, threads: int) -> MemoryFormat:
 
 
 def _best_threads(measured: Measurements, memory_format: MemoryFormat, room: Room) -> int:
-    candidates = [threads for threads in _powers(room.cores) if threads == 1 or room.slots(threads).count]
+    candidates = _powers(min(room.cores, room.most_threads or room.cores))
     if len(candidates) == 1:
         return 1
     alone = measured.few_rows(Setting(memory_format, 1))
@@ -176,6 +222,35 @@ def _best_threads(measured: Measurements, memory_format: MemoryFormat, room: Roo
 def _powers(cores: int) -> list[int]:
     """1, 2, 4, ... and all cores."""
     return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
+
+
+def _counted(cpus: int, gpus: float) -> str:
+    """CPUs and GPUs in words."""
+    words = f"{cpus} CPU{'s' * (cpus != 1)}"
+    return f"{words} and {gpus:g} GPU{'s' * (gpus != 1)}" if gpus else words
+
+
+def device_here(device: str) -> str:
+    """Where this process computes what workers compute there: who only conducts a search needs no GPU."""
+    return device if card_count() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """See that a worker has what it is to train on.
+
+    Raises:
+        ConfigError: it was given a GPU that torch does not see.
+    """
+    if device == "cuda" and not card_count():
+        raise ConfigError(
+            f"node {socket.gethostname()}: a worker was given a GPU, but torch sees none there; install a torch with "
+            "CUDA and the GPU's driver, or start Ray there without --num-gpus, or set resources.device=cpu"
+        )
+
+
+def this_machine() -> Node:
+    """What this process may use."""
+    return Node(core_count(), card_count())
 
 
 def core_count() -> int:

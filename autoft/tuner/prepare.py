@@ -23,7 +23,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.inputs import Data, example_batch
-from autoft.tuner.layout import core_count
+from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
@@ -166,7 +166,7 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
     *,
     threads: int,
     deadline: float | None,
-    gpus: float,
+    device: str,
     reuse: Reuse | None,
     stages: Path | None = None,
     companions: Sequence[Recipe] = (),
@@ -183,7 +183,7 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
         objective=objective,
         trials=trials.resolve(),
         threads=threads,
-        device="cuda" if gpus else "cpu",
+        device=device,
         deadline=deadline,
         reuse=reuse,
         stages=stages.resolve() if stages else None,
@@ -198,7 +198,8 @@ def with_memory_format(ground: Ground, memory_format: MemoryFormat) -> Ground:
 
 
 def measurements_of(ground: Ground, device: str) -> Measurements:
-    """What is known of the model's speed on this machine."""
+    """What is known of the model's speed on this machine; where it has no GPU, on its CPU."""
+    device = device_here(device)
     mixed = device == "cuda" and ground.recipe.optimisation.amp == "auto"
     return Measurements(ground.loaded, ground.data, torch.device(device), cores=core_count(), mixed=mixed)
 

@@ -12,7 +12,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.forecast import Outlook, deepened, look_ahead
 from autoft.tuner.latency import latency_ms
-from autoft.tuner.layout import choose_layout, room_for
+from autoft.tuner.layout import choose_layout, device_here, room_for
 from autoft.tuner.portfolio import Named, in_order
 from autoft.tuner.prepare import (
     Ground,
@@ -86,11 +86,11 @@ def preview(config: SearchConfig, *, notify: Callable[[str], None]) -> Preview:
     for note in ground.notes:
         notify(note)
     objective = ground.data.task.objective(config.search.metric)
-    measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
+    measured = measurements_of(ground, room.slots(1).runs_on)
     layout = choose_layout(ground.recipe, config.resources, room, measured, stored=None)
     ground = with_memory_format(ground, layout.memory_format)
     if config.search.constraints.max_latency_ms is not None:
-        found = latency_ms(ground, "cuda" if layout.slots.gpus else "cpu")
+        found = latency_ms(ground, device_here(layout.slots.runs_on))
         Constraints(config.search.constraints, ground.loaded).check_latency(found, ground.recipe.data.image_size)
     space = search_space(config, ground, None)
     outlook = look_ahead(config, ground, space, objective, layout, measured)

@@ -1,7 +1,9 @@
 """Where Ray Tune meets the conductor: its searcher and its scheduler."""
 
 import json
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune.execution.tune_controller import TuneController
@@ -15,6 +17,25 @@ from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.worker import Report
 
+WORKER_RESTARTS = 2
+"""Of a trial whose worker dies again and again before the next evaluation."""
+_CAUSES = {
+    "outofmemory": "the worker process was ended because its node ran out of memory",
+    "low on memory": "the worker process was ended because its node ran out of memory",
+    "its node has died": "the node of the worker process died",
+}
+"""What stands in Ray's error, and what is said of it."""
+_NOT_SHARED = "set up cluster storage"
+"""The same, where Ray Tune does not find its folder on a node."""
+_STARTING_S = 20.0
+"""Without a worker, as it is when the first ones start."""
+_STARVED_S = 120.0
+"""Without a worker, until that is said."""
+
+
+class StarvedError(Exception):
+    """The budget is used up, and no worker is there to hear of it."""
+
 
 class ConductedSearcher(Searcher):
     """Asks the conductor for trials. Holds no state of its own: the ledger is the memory."""
@@ -22,13 +43,11 @@ class ConductedSearcher(Searcher):
     def __init__(self, conductor: Conductor | Relay) -> None:
         super().__init__()
         self._conductor = conductor
-        self._numbers: dict[str, int] = {}
 
-    def suggest(self, trial_id: str) -> Any:
+    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
         """The next trial's number and recipe; None while there is none."""
         match self._conductor.next_trial():
             case Assignment(number, recipe, known, run):
-                self._numbers[trial_id] = number
                 again = {} if run is None else {"run": run}
                 return {"number": number, "recipe": dict(recipe), "known": known, **again}
             case Turn.WAIT:
@@ -36,14 +55,8 @@ class ConductedSearcher(Searcher):
             case Turn.FINISHED:
                 return Searcher.FINISHED
 
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
-        """A worker process died more often than it may; anything else the scheduler has told the conductor.
-
-        A trial that is thawed comes as another trial of Tune: what happens to the old one's worker is not its business.
-        """
-        number = self._numbers.pop(trial_id, None)
-        if error and number is not None:
-            self._conductor.lost(number, "the worker process died (killed, or out of memory)")
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT001, FBT002
+        """The scheduler has told the conductor."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""
@@ -71,6 +84,9 @@ class ConductedScheduler(TrialScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor, self._ask = conductor, ask
         self._stopped: set[str] = set()
+        self._reached: dict[str, int] = {}
+        """By trial of Tune, its newest evaluation."""
+        self._waiting_since: float | None = None
         self._controller: TuneController | None = None
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
@@ -86,8 +102,20 @@ class ConductedScheduler(TrialScheduler):
         if self._controller:
             self._controller.cleanup()  # type: ignore[no-untyped-call]
 
-    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """A worker process died; Tune starts the trial again, and it restores itself."""
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
+        """A worker process died; Tune starts the trial again, and it restores itself, unless that happens too often.
+
+        A trial that was stopped or paused here is no business of its worker any more.
+        """
+        if trial.run_metadata.num_failures > WORKER_RESTARTS and trial.trial_id not in self._stopped:
+            self._stopped.add(trial.trial_id)
+            told, number = _told(trial), trial.config["number"]
+            if _NOT_SHARED in told:
+                refused = "a node does not see the run folder; give a --storage-path on storage that all nodes share"
+                self._conductor.hear(number, Report(refused=refused, done=True))
+            else:
+                causes = (cause for sign, cause in _CAUSES.items() if sign in told)
+                self._conductor.lost(number, next(causes, "the worker process died"))
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Judge an evaluation.
@@ -97,6 +125,9 @@ class ConductedScheduler(TrialScheduler):
         self._ask()
         if trial.trial_id not in self._stopped:
             report = Report.from_plain(json.loads(result[REPORT]))
+            if report.evaluations and report.evaluations[-1].index > self._reached.get(trial.trial_id, 0):
+                self._reached[trial.trial_id] = report.evaluations[-1].index
+                trial.run_metadata.num_failures = 0  # a machine may fail any number of times while a trial gets on
             if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
                 return str(TrialScheduler.CONTINUE)
             self._stopped.add(trial.trial_id)
@@ -112,10 +143,26 @@ class ConductedScheduler(TrialScheduler):
         """First come, first served."""
         self._ask()
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
-        for trial in trials:
-            if trial.status == Trial.PENDING:
-                return trial
-        return None
+        pending = [trial for trial in trials if trial.status == Trial.PENDING]
+        self._look_for_workers(waiting=bool(pending) and not any(trial.status == Trial.RUNNING for trial in trials))
+        return pending[0] if pending else None
+
+    def _look_for_workers(self, *, waiting: bool) -> None:
+        """Say when all trials have been waiting for a while, as they do when all nodes are gone.
+
+        Raises:
+            StarvedError: the budget is used up meanwhile.
+        """
+        now = time.monotonic()
+        if not waiting:
+            self._waiting_since = None
+            return
+        self._waiting_since = self._waiting_since or now
+        waited_s = now - self._waiting_since
+        if waited_s > _STARTING_S and self._conductor.used_up:
+            raise StarvedError
+        if waited_s > _STARVED_S:
+            self._conductor.say(f"for {_STARVED_S:.0f} s no node had room for a trial; the search waits for one")
 
     def debug_string(self) -> str:
         """Ray shows this in its own status, which is off."""
@@ -123,3 +170,11 @@ class ConductedScheduler(TrialScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _told(trial: Trial) -> str:
+    """What Ray said when a trial's worker died for the last time, in lower case."""
+    try:
+        return Path(trial.error_file or "").read_text(encoding="utf-8").rpartition("Failure #")[2].lower()
+    except OSError:
+        return ""

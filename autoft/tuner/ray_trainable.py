@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle, tune
 
+from autoft.files import translated
 from autoft.tuner.confirmation.runs import ticket
+from autoft.tuner.layout import check_device
+from autoft.tuner.supply import Supply
 from autoft.tuner.worker import Worker, WorkerContext
 
 REPORT = "report"
@@ -30,10 +34,18 @@ class Meeting:
     folder: Path
     workers: int
 
+    @classmethod
+    def called(cls, folder: Path, workers: int) -> "Meeting":
+        """A meeting whose folder is there for all who share the run folder."""
+        with translated(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, workers)
+
     def attend(self, *, patience_s: float = 30.0) -> None:
         """Wait until all workers are there, at most so long."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / str(os.getpid())).touch()
+        if not self.folder.is_dir():  # on a node that does not share the run folder
+            return
+        (self.folder / f"{_node()}-{os.getpid()}").touch()
         end = time.monotonic() + patience_s
         while len(list(self.folder.iterdir())) < self.workers and time.monotonic() < end:
             time.sleep(0.02)
@@ -47,18 +59,36 @@ class Parcel:
     paths: tuple[str, ...]
     """Where the driver imports from: the user's own module comes from there."""
     meeting: Meeting
+    node: str
+    """The driver's."""
 
     @classmethod
-    def pack(cls, context: WorkerContext, meeting: "Meeting") -> "Parcel":
-        """Pickle the context, with what the user defined in a script by value."""
-        return cls(cloudpickle.dumps(context), tuple(sys.path), meeting)  # type: ignore[no-untyped-call]
+    def pack(cls, context: WorkerContext, meeting: Meeting, supply: Supply | None = None) -> "Parcel":
+        """Pickle the context, with what the user defined in a script by value.
+
+        Args:
+            context: what all workers share.
+            meeting: where they wait for each other.
+            supply: what makes the context good for workers on other nodes; None where there are none.
+        """
+        content = cloudpickle.dumps((context, supply))  # type: ignore[no-untyped-call]
+        return cls(content, tuple(sys.path), meeting, _node())
 
     def open(self) -> WorkerContext:
         """The context, in a worker process."""
         sys.path.extend(path for path in self.paths if path not in sys.path)
-        context = cloudpickle.loads(self.content)
+        context, supply = cloudpickle.loads(self.content)
         assert isinstance(context, WorkerContext)
-        return context
+        check_device(context.device)
+        if supply is None or self.node == _node():
+            return context
+        assert isinstance(supply, Supply)
+        return supply.at_home(context)
+
+
+def _node() -> str:
+    """The node that this process is on."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class TrialActor(tune.Trainable):

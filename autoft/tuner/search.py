@@ -5,11 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoft.cache.measure import Measurements
 from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
+from autoft.files import patiently
 from autoft.pruning.replay import save_task
 from autoft.recipe import parse_assignment
 from autoft.record import Objective, TrialRecord
@@ -27,7 +29,7 @@ from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.latency import kept_latency
-from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, room_for
+from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here, room_for
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.pareto import objectives_of
 from autoft.tuner.prepare import (
@@ -42,11 +44,13 @@ from autoft.tuner.prepare import (
     worker_context,
 )
 from autoft.tuner.quota import CheckpointKeeper, default_quota
-from autoft.tuner.ray_runner import ray_session, run_on_ray
+from autoft.tuner.ray_runner import run_on_ray
+from autoft.tuner.ray_session import RaySession, ray_session
 from autoft.tuner.recorded import recorded_task
 from autoft.tuner.result import SearchResult, open_confirmation, open_ledger
 from autoft.tuner.retention import Retention
 from autoft.tuner.run_folder import RunFolder, default_name
+from autoft.tuner.supply import Supply
 from autoft.tuner.warm_start import earlier_study
 from autoft.tuner.worker import WorkerContext
 
@@ -67,6 +71,7 @@ def search(  # noqa: PLR0913 - the options of a search
     name: str | None = None,
     storage_path: str | Path | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    address: str | None = None,
     observer: Observer | None = None,
     started_at: float | None = None,
 ) -> SearchResult:
@@ -87,6 +92,8 @@ def search(  # noqa: PLR0913 - the options of a search
         name: of the run, a plain file name.
         storage_path: the folder of all runs; default ``runs``.
         overrides: dotted overrides as a mapping or as ``"path=value"`` texts, for example ``{"data.image_size": 96}``.
+        address: Ray cluster to run on, ``"auto"`` or ``"host:port"``; default: the one that this process is connected
+            to, else ``$RAY_ADDRESS``, else this machine. It is not kept with the run.
         observer: told what happens; default: silent.
         started_at: when the budget began, in seconds since the epoch; default: now.
 
@@ -109,7 +116,7 @@ def search(  # noqa: PLR0913 - the options of a search
         },
     )
     given = None if space is None or named or _is_plain_space(space) else space
-    return _run(resolved, _Given(model, data, given), observer or Silent(), _now_or(started_at))
+    return _run(resolved, _Given(model, data, given, address), observer or Silent(), _now_or(started_at))
 
 
 def resume(  # noqa: PLR0913 - the options of a search
@@ -121,6 +128,7 @@ def resume(  # noqa: PLR0913 - the options of a search
     data: Data | None = None,
     space: Any = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    address: str | None = None,
     observer: Observer | None = None,
     started_at: float | None = None,
 ) -> SearchResult:
@@ -134,6 +142,7 @@ def resume(  # noqa: PLR0913 - the options of a search
         data: the data again, if they were given as Datasets or have moved.
         space: the search space again, if it was given as a Python object.
         overrides: as for `search`.
+        address: as for `search`; another one than before will do, if the run's folder can be reached there.
         observer: as for `search`.
         started_at: as for `search`.
 
@@ -151,16 +160,17 @@ def resume(  # noqa: PLR0913 - the options of a search
     }
     changes = {path: value for path, value in options.items() if value is not None}
     resolved = stored.override({**changes, **dict(_assignments(overrides))})
-    return _run(resolved, _Given(model, data, space), observer or Silent(), _now_or(started_at))
+    return _run(resolved, _Given(model, data, space, address), observer or Silent(), _now_or(started_at))
 
 
 @dataclass(frozen=True)
 class _Given:
-    """What the caller gave as Python objects."""
+    """What the caller gave that is not kept with the run: Python objects, and where to run."""
 
     model: Model | None
     data: Data | None
     space: Any
+    address: str | None
 
 
 def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: float) -> SearchResult:
@@ -169,7 +179,6 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
         raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
     base = config.base_recipe()
     folder = _folder(config, base.model.name)
-    room = room_for(config.resources, trials=config.search.num_samples)
     module = own_module(given.model)
     with folder.locked():
         if config.search.storage:
@@ -178,14 +187,15 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
             earlier_study(config)
         if module is None:
             check_before_spending(config, base, given.space)
-        with ray_session() as ray:
+        with ray_session(given.address) as ray:
+            room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.nodes())
             ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
             for note in ground.notes:
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
             try:
-                return opened.run(folder, borrowed_ray=ray.borrowed)
+                return opened.run(folder, ray, None if ray.alone else _supply(config, source, ground))
             finally:
                 if config.search.record_curves:
                     conductor = opened.conductor
@@ -205,13 +215,14 @@ class _OpenSearch:
     objectives: tuple[Objective, ...]
     """Where there are several."""
 
-    def run(self, folder: RunFolder, *, borrowed_ray: bool) -> SearchResult:
+    def run(self, folder: RunFolder, ray: RaySession, supply: Supply | None) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, forecast, confirmation = self.conductor, self.outlook.forecast, self.confirmation
         relay = Relay(conductor, self._confirm)
         context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
-            run_on_ray(relay, context, forecast.layout.slots, folder.scratch, borrowed=borrowed_ray)
+            slots = forecast.layout.slots
+            run_on_ray(relay, context, slots, folder.scratch, supply=supply, borrowed=ray.borrowed)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return self._conclude(folder, self.closing, said)
@@ -260,7 +271,7 @@ def _open(
         check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
     ledger = open_ledger(folder, objective, config.search.storage)
     constraints = _constraints(config, ground, ledger)
-    measured = measurements_of(ground, "cuda" if room.gpus_per_worker else "cpu")
+    measured = measurements_of(ground, room.slots(1).runs_on)
     layout = _layout(config, ground, room, measured, ledger)
     ground = with_memory_format(ground, layout.memory_format)
     retention = _measured_constraints(constraints, ground, folder, objective, ledger, layout)
@@ -269,8 +280,7 @@ def _open(
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
-    clock = _clock(config, ground, ledger.trials(), started_at)
-    earlier = _before_confirmation(config, clock)
+    clock, earlier = _clocks(config, ground, ledger.trials(), started_at)
     shares = config.reuse.stages == "on"
     context = worker_context(
         ground,
@@ -278,7 +288,7 @@ def _open(
         folder.trials,
         threads=layout.threads,
         deadline=earlier.deadline,
-        gpus=layout.slots.gpus,
+        device=layout.slots.runs_on,
         reuse=outlook.reuse,
         stages=folder.stages if shares else None,
     )
@@ -318,7 +328,7 @@ def _measured_constraints(
 ) -> Retention | None:
     """Refuses what is too slow; gives what trials must retain to win, None where they need not."""
     if constraints.config.max_latency_ms is not None:
-        found_ms = kept_latency(ledger, ground, "cuda" if layout.slots.gpus else "cpu")
+        found_ms = kept_latency(ledger, ground, device_here(layout.slots.runs_on))
         constraints.check_latency(found_ms, ground.recipe.data.image_size)
     least = constraints.config.min_retention
     if least is None:
@@ -364,6 +374,12 @@ def _layout(config: SearchConfig, ground: Ground, room: Room, measured: Measurem
     return layout
 
 
+def _supply(config: SearchConfig, source: Data, ground: Ground) -> Supply:
+    settings = ground.recipe.data
+    assert settings.split_seed is not None, "laid with the ground"
+    return Supply.of(source, settings, seed=settings.split_seed, max_bytes=config.data.max_bytes)
+
+
 def _folder(config: SearchConfig, model: str) -> RunFolder:
     name = config.output.name or default_name(model, config.data.source or "")
     return RunFolder(Path(config.output.storage_path) / name)
@@ -382,6 +398,14 @@ def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
     if hours is not None and not layout.slots.gpus:
         raise ConfigError(f"search.max_gpu_hours: is {hours:g}, but this search uses no GPU; give search.time_budget_s")
     return None if hours is None else 3600 * hours
+
+
+def _clocks(
+    config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], started_at: float
+) -> tuple[Clock, Clock]:
+    """The search's, and the trials'."""
+    clock = _clock(config, ground, before, started_at)
+    return clock, _before_confirmation(config, clock)
 
 
 def _before_confirmation(config: SearchConfig, clock: Clock) -> Clock:
@@ -429,6 +453,9 @@ class _Keeper:
 
     def __call__(self, conductor: Conductor) -> None:
         """After a trial: drop checkpoints that cannot win, and write the tables now and then."""
+        patiently(partial(self._tidy, conductor))
+
+    def _tidy(self, conductor: Conductor) -> None:
         self._checkpoints(conductor.records)
         conductor.notes += [note for note in self._checkpoints.notes if note not in conductor.notes]
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_TABLES:

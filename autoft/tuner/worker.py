@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from autoft.cache import ActivationCache, Reuse
 from autoft.data import DataHandle
 from autoft.data.folds import held_out
 from autoft.errors import StorageError
-from autoft.files import write_text
+from autoft.files import patiently, write_text
 from autoft.model import LoadedModel, load_model
 from autoft.recipe import ModelConfig, Recipe
 from autoft.record import Curve, Evaluation, Objective
@@ -78,6 +79,8 @@ class Report:
     out_of_time: bool = False
     crash: str | None = None
     """Type and message of an unexpected error; the traceback is in the trial's folder."""
+    refused: str | None = None
+    """What the storage said that the trial cannot do without: no fault of the trial."""
     notes: tuple[str, ...] = ()
     """Sentences that belong to the search's result."""
 
@@ -88,6 +91,7 @@ class Report:
             "done": self.done,
             "out_of_time": self.out_of_time,
             "crash": self.crash,
+            "refused": self.refused,
             "notes": list(self.notes),
         }
 
@@ -99,6 +103,7 @@ class Report:
             done=plain["done"],
             out_of_time=plain["out_of_time"],
             crash=plain["crash"],
+            refused=plain["refused"],
             notes=tuple(plain["notes"]),
         )
 
@@ -123,7 +128,7 @@ class Worker:
         self._folder: Path | None = None
         self._held_out: DataHandle | None = None
         """The data of a confirmation run."""
-        self._failed: str | None = None
+        self._failed = Report()
 
     def begin(self, number: int, recipe: Mapping[str, Any], *, known: int = 0, run: int | None = None) -> None:
         """Take up a trial: from its checkpoint if it has one, else from the pretrained weights.
@@ -133,7 +138,7 @@ class Worker:
         """
         if self._trainer:
             self._trainer.close()
-        self._trainer, self._untold, self._failed, self._held_out = None, (), None, None
+        self._trainer, self._untold, self._failed, self._held_out = None, (), Report(), None
         try:
             context = self._context = self._context or self._open_context()
             torch.set_num_threads(context.threads)
@@ -141,7 +146,7 @@ class Worker:
             self._folder = (confirming.folder if confirming else context.trials) / f"{number:04d}"
             if confirming and run is not None:
                 self._held_out = held_out(context.data, run, seed=confirming.seed)
-            write_text(self._folder / "worker_pid", f"{os.getpid()}\n")
+            patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))
             self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"), context, self._folder)
             self._untold = self._trainer.curve[known:]
         except Exception as error:  # noqa: BLE001 - the trial boundary
@@ -150,13 +155,13 @@ class Worker:
     def step(self) -> Report:
         """Train to the next evaluation and save the trial's state."""
         if self._trainer is None or self._folder is None:
-            return Report(crash=self._failed, done=True)
+            return self._failed
         try:
             report = self._next(self._trainer, self._folder)
             if report.done and not report.out_of_time and self._held_out and self._context:
                 keep_outcome(self._trainer, self._held_out, self._context.objective, self._folder)
         except Exception as error:  # noqa: BLE001 - the trial boundary
-            report = Report(crash=self._crashed(error), done=True)
+            report = self._crashed(error)
         told, self._notes[:] = tuple(self._notes), []
         return replace(report, notes=told)
 
@@ -202,9 +207,11 @@ class Worker:
             self._base = (seed, loaded)
         return self._base[1]
 
-    def _crashed(self, error: Exception) -> str:
+    def _crashed(self, error: Exception) -> Report:
         self._trainer = None
-        self._failed = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        text = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        refused = isinstance(error, StorageError)
+        self._failed = Report(refused=str(error), done=True) if refused else Report(crash=text, done=True)
         with suppress(StorageError):  # the disk that refuses this is most likely the cause that is told
             if self._folder:
                 write_text(self._folder / "error.txt", traceback.format_exc())
@@ -217,5 +224,5 @@ def _advance(trainer: StagedTrainer, folder: Path) -> Report:
     evaluations = trainer.advance()
     if not evaluations:
         return Report(out_of_time=True, done=True)
-    trainer.save(folder / "checkpoint")
+    patiently(lambda: trainer.save(folder / "checkpoint"))
     return Report(evaluations=evaluations, done=trainer.done)

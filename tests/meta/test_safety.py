@@ -132,7 +132,7 @@ def test_no_global_generator_is_seeded_or_drawn_from(package):
     assert stateful == set()
 
 
-RAISED_ELSEWHERE = {"autoft/tuner/ray_runner.py"}  # carries the error of a thread to the one that waits for it
+RAISED_ELSEWHERE = {"autoft/tuner/ray_session.py"}  # carries the error of a thread to the one that waits for it
 STATEFUL = {
     "torch.manual_seed",
     "torch.seed",

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from autoft.errors import SearchFailedError
+from autoft.errors import SearchFailedError, StorageError
 from autoft.recipe import Recipe
 from autoft.record import Action, Decision, Evaluation, Objective, Proposal, TrialState, stop
 from autoft.study import MemoryLedger
@@ -121,6 +121,19 @@ def test_three_crashes_for_one_cause_end_the_search_with_it():
     assert conductor.next_trial() is Turn.FINISHED
     with pytest.raises(SearchFailedError, match="ValueError: odd"):
         conductor.raise_if_failed()
+
+
+def test_a_storage_that_refuses_ends_the_search_and_costs_no_trial():
+    ledger = MemoryLedger(ACCURACY)
+    conductor = conduct(ScriptedPolicy(3), ledger=ledger)
+    conductor.next_trial(), conductor.next_trial()
+    assert conductor.hear(0, Report(refused="/runs: Input/output error", done=True)) is Action.STOP
+    assert conductor.next_trial() is Turn.FINISHED
+    assert conductor.hear(1, Report(evaluations=(evaluation(1, 0.5),))) is Action.STOP
+    with pytest.raises(StorageError, match=r"Input/output error; .* resume the run"):
+        conductor.raise_if_failed()
+    again = run_to_end(conduct(ScriptedPolicy(3), ledger=ledger))
+    assert [str(record.state) for record in again.records] == ["COMPLETE"] * 3
 
 
 def test_nothing_starts_after_the_deadline_and_running_trials_are_stopped_for_the_budget():

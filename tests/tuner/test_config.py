@@ -72,6 +72,11 @@ def test_the_base_recipe_has_the_searchs_seed():
         ),
         pytest.param("search.time_budget_s=0", "search.time_budget_s: must be greater than 0, got 0", id="no budget"),
         pytest.param("output.name=../x", "output.name: must be a plain file name", id="path as name"),
+        pytest.param(
+            "output.storage_path=s3://bucket/runs",
+            "output.storage_path: must be a folder, got the URL s3://bucket/runs; mount that storage",
+            id="URL as folder",
+        ),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
         pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe', 'gp', 'cmaes'", id="sampler"),
         pytest.param(

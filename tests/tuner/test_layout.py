@@ -5,7 +5,7 @@ from autoft.errors import ConfigError
 from autoft.recipe import Recipe
 from autoft.tuner import layout
 from autoft.tuner.config import ResourcesSection
-from autoft.tuner.layout import Room, choose_layout, room_for
+from autoft.tuner.layout import Node, Room, Slots, check_device, choose_layout, device_here, room_for
 
 
 def recipe(memory_format="auto"):
@@ -29,7 +29,11 @@ class Known:
 
 def chosen(measured, *, cores=2, most=99, gpus=0.0, resources=None, memory_format="auto", stored=None):
     found = choose_layout(
-        recipe(memory_format), ResourcesSection(**(resources or {})), Room(cores, gpus, most), measured, stored=stored
+        recipe(memory_format),
+        ResourcesSection(**(resources or {})),
+        Room((Node(cores, int(gpus)),), gpus, most),
+        measured,
+        stored=stored,
     )
     return found.memory_format, found.threads, found.slots.count
 
@@ -115,7 +119,10 @@ def test_a_trial_of_several_workers_takes_as_many_times_its_share(machine):
     ("asked", "told"),
     [
         ({"cpus_per_worker": 4}, "cpus_per_worker: 4 asked for, but this machine has 2"),
-        ({"workers_per_trial": 3}, "cpus_per_worker: 1 asked for for each of 3 workers, but this machine has 2"),
+        (
+            {"workers_per_trial": 3},
+            "3 of 1 CPU each asked for, but there is room for 2: this machine has 2 CPUs",
+        ),
         ({"gpus_per_worker": 1.0}, "gpus_per_worker: 1 asked for, but this machine has 0"),
     ],
     ids=["cores", "workers", "gpus"],
@@ -128,7 +135,71 @@ def test_a_demand_that_the_machine_cannot_meet_is_told(machine, asked, told):
 
 def test_the_layout_is_kept_as_plain_data():
     found = choose_layout(
-        recipe(), ResourcesSection(cpus_per_worker=1), Room(2, 0.0, 9), Known(cont1=1.0, chan1=0.1), stored=None
+        recipe(),
+        ResourcesSection(cpus_per_worker=1),
+        Room((Node(2),), 0.0, 9),
+        Known(cont1=1.0, chan1=0.1),
+        stored=None,
     )
     assert found.plain() == {"memory_format": "channels_last", "threads": 1, "slots": 2}
     assert found.setting == Setting("channels_last", 1)
+
+
+class TestOnACluster:
+    NODES = (Node(0), Node(4, 2), Node(8, 1))
+
+    def test_trials_fill_all_nodes(self):
+        assert room_for(ResourcesSection(gpus_per_worker=0), trials=99, nodes=self.NODES).slots(2).count == 2 + 4
+        assert room_for(ResourcesSection(), trials=99, nodes=self.NODES).slots(1) == Slots(3, 1, 1.0)
+
+    @pytest.mark.parametrize(("share", "expected"), [(0.5, 6), (0.3, 7), (1.0, 3), (2.0, 1)])
+    def test_a_share_of_a_gpu_is_of_one_gpu(self, share, expected):
+        nodes = (Node(4, 2), Node(8, 1))  # the first has too few CPUs for six shares
+        assert room_for(ResourcesSection(gpus_per_worker=share), trials=99, nodes=nodes).slots(1).count == expected
+
+    def test_workers_of_one_trial_may_be_on_several_nodes(self):
+        slots = room_for(ResourcesSection(workers_per_trial=3), trials=99, nodes=self.NODES).slots(1)
+        assert slots == Slots(1, 1, 1.0, workers=3)
+
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ({"gpus_per_worker": 3}, "gpus_per_worker: 3 asked for, but the largest node has 2; ask for less"),
+            ({"cpus_per_worker": 9}, "cpus_per_worker: 9 asked for, but the largest node has 8; ask for less"),
+            (
+                {"cpus_per_worker": 8, "gpus_per_worker": 2},
+                "room for 0: the cluster of nodes with 0 CPUs, 4 CPUs and 2 GPUs, 8 CPUs and 1 GPU; ask for less",
+            ),
+            ({"workers_per_trial": 4, "gpus_per_worker": 1}, "4 of 1 CPU and 1 GPU each asked for"),
+        ],
+        ids=["gpus", "cpus", "both at once", "workers"],
+    )
+    def test_what_no_node_has_is_refused_with_what_there_is(self, asked, told):
+        with pytest.raises(ConfigError, match=told):
+            room_for(ResourcesSection(**asked), trials=1, nodes=self.NODES)
+
+    def test_threads_that_this_machine_cannot_try_are_no_candidates(self, machine):
+        machine(cores=2)
+        room = room_for(ResourcesSection(), trials=1, nodes=[Node(64)])
+        measured = Known(cont1=1.0, cont2=0.4)
+        assert choose_layout(recipe("contiguous"), ResourcesSection(), room, measured, stored=None).threads == 2
+        assert {setting.threads for setting in measured.asked} == {1, 2}
+
+
+def test_gpus_above_one_are_whole():
+    with pytest.raises(ConfigError, match=r"gpus_per_worker: must be a share below one or a whole number, got 1\.5"):
+        ResourcesSection.parse({"gpus_per_worker": 1.5}, where="resources")
+
+
+def test_a_worker_trains_on_the_gpu_that_it_was_given_unless_told_otherwise(machine):
+    machine(cores=2, cards=1)
+    devices = [
+        room_for(ResourcesSection(**asked), trials=1).slots(1).runs_on
+        for asked in ({}, {"device": "cpu"}, {"gpus_per_worker": 0})
+    ]
+    assert devices == ["cuda", "cpu", "cpu"]
+    machine(cores=2)
+    assert device_here("cuda") == "cpu"
+    check_device("cpu")
+    with pytest.raises(ConfigError, match="was given a GPU, but torch sees none there"):
+        check_device("cuda")

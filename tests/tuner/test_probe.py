@@ -36,7 +36,7 @@ def context(world, tmp_path):
     _, ground, _ = world
     reuse = replace(reuse_of(always=True), chosen=frozenset({1, 2}), root=tmp_path / "activations")
     return worker_context(
-        ground, SCORE, tmp_path, threads=1, deadline=None, gpus=0, reuse=reuse, stages=tmp_path / "stages"
+        ground, SCORE, tmp_path, threads=1, deadline=None, device="cpu", reuse=reuse, stages=tmp_path / "stages"
     )
 
 

@@ -24,7 +24,7 @@ def ground():
 
 def a_worker(ground, folder):
     context = worker_context(
-        ground, Objective("accuracy", "max"), folder, threads=1, deadline=None, gpus=0.0, reuse=None
+        ground, Objective("accuracy", "max"), folder, threads=1, deadline=None, device="cpu", reuse=None
     )
     return Worker(lambda: context)
 
@@ -109,3 +109,12 @@ def test_a_context_that_cannot_be_opened_is_told_as_a_crash():
     worker = Worker(broken)
     worker.begin(0, {})
     assert worker.step().crash == "ModuleNotFoundError: No module named 'mine'"
+
+
+def test_a_storage_that_refuses_is_told_as_such_and_not_as_a_crash(ground, tmp_path):
+    (tmp_path / "trials").write_text("")
+    worker = a_worker(ground, tmp_path / "trials")
+    worker.begin(0, ground.recipe.full())
+    report = worker.step()
+    assert (report.crash, report.done) == (None, True)
+    assert report.refused.startswith(str(tmp_path / "trials"))

@@ -60,6 +60,19 @@ class Relay:
         conductor, own = self._of(number)
         conductor.lost(own, cause)
 
+    @property
+    def used_up(self) -> str | None:
+        """Which budget of what runs now is used up."""
+        return self._now.used_up
+
+    def say(self, note: str) -> None:
+        """Tell a sentence that belongs to the search's result, once."""
+        self.trials.say(note)
+
+    def end_for_budget(self) -> None:
+        """The budget is used up, and no worker is there to report."""
+        self._now.end_for_budget()
+
     def suspend(self) -> None:
         """The search is interrupted."""
         self.trials.suspend()
@@ -71,12 +84,19 @@ class Relay:
         self.trials.settle()
 
     def raise_if_failed(self) -> None:
-        """End the search when its trials fail for one cause.
+        """End the search when its trials fail for one cause, or cannot be kept.
 
         Raises:
             SearchFailedError: with that cause.
+            StorageError: what the storage said.
         """
         self.trials.raise_if_failed()
+        if self.confirmation:
+            self.confirmation.raise_if_refused()
+
+    @property
+    def _now(self) -> Conductor:
+        return self.confirmation or self.trials
 
     def _of(self, number: int) -> tuple[Conductor, int]:
         if number >= 0:

@@ -34,7 +34,7 @@ def a_worker(ground, folder):
         folder / "trials",
         threads=1,
         deadline=0.0,
-        gpus=0.0,
+        device="cpu",
         reuse=None,
         stages=folder / "stages",
         confirming=Confirming(folder / "confirm", seed=0, deadline=None),

@@ -1,0 +1,184 @@
+"""Ray for the length of a search: started on this machine, joined at an address, or borrowed from the caller."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from autoft.errors import ConfigError, SearchFailedError
+from autoft.tuner.layout import Node, card_count, core_count
+from autoft.tuner.ray_token import provide_token
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+_OBJECT_STORE_BYTES = 200 * 2**20
+_HEAD_START_S = 0.2
+"""Data that are not there are found within this time; then Ray is not started at all."""
+_ANSWER_S = 5.0
+"""For a cluster's address to take a connection."""
+_JOIN_S = 60.0
+"""For a cluster that answers to take this process in."""
+_LOCAL = "local"
+
+
+class RaySession:
+    """Ray, started or joined in the background while the driver imports and decodes, and left if it was entered here.
+
+    Args:
+        address: ``auto`` or ``host:port`` of a cluster; None: ``$RAY_ADDRESS``, else a Ray of this machine for itself.
+
+    Raises:
+        ConfigError: no cluster can be reached there.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._mine = not ray.is_initialized()
+        if not self._mine and address:
+            raise ConfigError(
+                f"address: {address} was given, but this process is connected to a Ray already; leave it out, or call "
+                "ray.shutdown() before"
+            )
+        self.address = _checked(address or os.environ.get("RAY_ADDRESS") or _LOCAL) if self._mine else ""
+        self._error: Exception | None = None
+        self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        if self._mine:
+            self._thread.start()
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether Ray was running before, and will be afterwards."""
+        return not self._mine
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is this machine's and the search's own: no other node can join."""
+        return self.address == _LOCAL
+
+    def nodes(self) -> tuple[Node, ...] | None:
+        """The living nodes with all that they have, whoever else uses it; None where there is this machine alone."""
+        if self.alone:
+            return None
+        self.ready()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        found = [node["Resources"] for node in nodes if node["Alive"]]
+        return tuple(Node(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in found)
+
+    def ready(self) -> None:
+        """Wait until Ray is up.
+
+        Raises:
+            ConfigError: the cluster at the address did not take this process in.
+            SearchFailedError: Ray did not start.
+        """
+        if not self._mine:
+            return
+        came = self._up.wait(None if self.alone else _JOIN_S)
+        _take_sigterm_back()
+        if self.alone and self._error is not None:
+            raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
+        if self._error is not None or not came:
+            raise _unreachable(self.address, self._error or "no answer within a minute") from self._error
+
+    def close(self) -> None:
+        """Leave Ray, and stop it if it was started here."""
+        if self._mine:
+            self._unwanted.set()
+            if self._up.wait(None if self.alone else _JOIN_S):
+                ray.shutdown()
+                self._over.set()
+                self._thread.join()
+
+    def _live(self) -> None:
+        """Start Ray and stay: the kernel ends Ray's processes with the thread that started them."""
+        if self.alone and self._unwanted.wait(_HEAD_START_S):
+            self._up.set()
+            return
+        own: dict[str, Any] = {
+            "num_cpus": core_count(),
+            "num_gpus": card_count(),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+        try:
+            if self.alone:
+                provide_token()
+            ray.init(
+                address=self.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                **(own if self.alone else {}),
+            )
+        except Exception as error:  # noqa: BLE001 - carried to the thread that waits
+            self._error = error
+        self._up.set()
+        self._over.wait()
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[RaySession]:
+    """A `RaySession` that is closed whatever happens.
+
+    Raises:
+        ConfigError: no cluster can be reached at the address.
+    """
+    session = RaySession(address)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _checked(address: str) -> str:
+    """The address, if it has the form of one and something answers there.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if address in {_LOCAL, "auto"}:
+        return address
+    if "://" in address:
+        raise ConfigError(
+            f"address: a search cannot be driven from outside of its cluster, at {address}; run it on one of the "
+            "cluster's nodes with --address auto"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"address: must be auto or HOST:PORT of a Ray cluster, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or error) from None
+    return address
+
+
+def _unreachable(address: str, why: object) -> ConfigError:
+    reason = str(why).strip().splitlines() or [type(why).__name__]
+    return ConfigError(
+        f"address: no Ray cluster can be joined at {address}: {reason[0].rstrip('.')}; start one with ray start "
+        "--head, or leave the address (and RAY_ADDRESS) out to search on this machine alone"
+    )
+
+
+def _take_sigterm_back() -> None:
+    """Install the program's own handler again: Ray's, which aborts, has taken its place below Python."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)

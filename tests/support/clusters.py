@@ -1,0 +1,61 @@
+"""Ray clusters of several nodes on this machine, with GPUs that are invented."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+from tiny import TinyNet
+from torch import nn
+
+_PATIENT = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+
+
+@contextmanager
+def cluster():
+    """A head that runs no trial; nodes are added to it. Nothing of it is left behind."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    found = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": _PATIENT},
+    )
+    try:
+        yield found
+    finally:
+        found.shutdown()
+
+
+def raylet(node):
+    """The process that is a node."""
+    return psutil.Process(node.all_processes["raylet"][0].process.pid)
+
+
+def worker_below(node, run):
+    """The process on a node that has taken up trials of a run; None while there is none."""
+    known = {int(path.read_text()) for path in run.glob("trials/*/worker_pid")}
+    return next((process for process in raylet(node).children() if process.pid in known), None)
+
+
+class Mark(nn.Module):
+    """Leaves a file for every process that it runs in: ``node-pid`` with the GPUs that it was given."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = str(folder)
+
+    def forward(self, x):
+        where = ray.get_runtime_context()
+        file = Path(self.folder, f"{where.get_node_id()}-{os.getpid()}")
+        if not file.exists():
+            file.write_text(" ".join(where.get_accelerator_ids().get("GPU", ())))
+        return x
+
+
+class Located(TinyNet):
+    """Tells where it runs."""
+
+    def __init__(self, folder="."):
+        super().__init__()
+        self.block1.append(Mark(folder))

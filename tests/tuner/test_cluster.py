@@ -1,0 +1,97 @@
+"""A search on three nodes of one machine, of which one has a cache folder of its own; the GPUs are invented."""
+
+import numpy as np
+import pytest
+import ray
+import torch
+from clusters import Located, cluster
+
+import autoft
+from autoft.errors import ConfigError
+from autoft.tuner.observer import Silent
+
+pytestmark = pytest.mark.slow
+
+
+class Counting(Silent):
+    """Counts the trials that run at the same time."""
+
+    def __init__(self):
+        self.running, self.most, self.slots = set(), 0, 0
+
+    def started(self, plan):
+        self.slots = plan.slots
+
+    def trial_started(self, trial):
+        self.running.add(trial.number)
+        self.most = max(self.most, len(self.running))
+
+    def trial_ended(self, trial):
+        self.running.discard(trial.number)
+
+
+@pytest.fixture(scope="module")
+def three_nodes(tmp_path_factory):
+    """A head without CPUs, a node whose one GPU is shared by two, and one with the CPUs for one worker."""
+    other = tmp_path_factory.mktemp("other-cache")
+    with cluster() as found:
+        first = found.add_node(num_cpus=4, num_gpus=1)
+        second = found.add_node(num_cpus=1, num_gpus=1, env_vars={"AUTOFT_CACHE_DIR": str(other)})
+        yield found, first.node_id, second.node_id, other
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 8)).astype(np.float32)
+    path = tmp_path_factory.mktemp("data") / "points.npz"
+    np.savez(path, x=x, y=(x[:, 0] > 0).astype(np.int64) + (x[:, 1] > 0))
+    return path
+
+
+def search(address, points, path, *, model=None, **overrides):
+    torch.manual_seed(0)
+    return autoft.search(
+        model or Located(path),
+        points,
+        num_samples=8,
+        name="run",
+        storage_path=path,
+        address=address,
+        observer=overrides.pop("observer", None),
+        overrides={"confirm": "off", "reuse": "off", "search.gains": "off", "search.probe": "off", **overrides},
+    )
+
+
+def test_trials_fill_the_nodes_and_share_their_gpus_as_asked(three_nodes, points, tmp_path):
+    found, first, second, other = three_nodes
+    seen = Counting()
+    resources = {"resources.gpus_per_worker": 0.5, "resources.device": "cpu", "resources.cpus_per_worker": 1}
+    result = search(found.address, points, tmp_path, observer=seen, **resources)
+    assert not ray.is_initialized()
+    assert len(result.records) == 8
+    assert all(record.state.finished and record.state.name != "FAIL" for record in result.records)
+    assert (seen.slots, seen.most) == (3, 3)
+    places = [(path.name.partition("-")[0], path.read_text()) for path in tmp_path.glob("*-*") if path.is_file()]
+    assert sorted(place for place in places if place[0] in {first, second}) == sorted(
+        [(first, "0"), (first, "0"), (second, "0")]
+    )
+    assert list(other.glob("tensors-*")), "the other node made the data ready for itself"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"resources.gpus_per_worker": 3}, "gpus_per_worker: 3 asked for, but the largest node has 1"),
+        ({"resources.workers_per_trial": 3, "resources.gpus_per_worker": 1}, "there is room for 2"),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_refused_at_once(three_nodes, points, tmp_path, asked, told):
+    with pytest.raises(ConfigError, match=told):
+        search(three_nodes[0].address, points, tmp_path, **asked)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_none_ends_the_search_with_the_remedy(three_nodes, points, tmp_path):
+    with pytest.raises(autoft.AutoftError, match=r"was given a GPU, but torch sees none there.*resources\.device=cpu"):
+        search(three_nodes[0].address, points, tmp_path, **{"resources.max_concurrent_trials": 1})

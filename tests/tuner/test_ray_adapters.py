@@ -1,0 +1,96 @@
+"""What the scheduler tells the conductor of workers that die or do not come, with trials as Ray Tune has them."""
+
+import json
+import types
+
+import pytest
+from ray.tune.experiment import Trial
+
+from autoft.record import Action, Evaluation
+from autoft.tuner import ray_adapters
+from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, StarvedError
+from autoft.tuner.ray_trainable import REPORT
+from autoft.tuner.worker import Report
+
+
+class Listening:
+    """A conductor that only listens."""
+
+    used_up = None
+
+    def __init__(self):
+        self.causes, self.refused, self.notes = [], [], []
+
+    def hear(self, number, report):
+        self.refused += [report.refused] if report.refused else []
+        return Action.CONTINUE
+
+    def lost(self, number, cause):
+        self.causes.append((number, cause))
+
+    def say(self, note):
+        self.notes.append(note)
+
+
+def a_trial(path, status=Trial.RUNNING, told="", failures=0):
+    (path / "error.txt").write_text(f"Failure # 1 (a node)\nFailure # {failures}\n{told}\n")
+    facts = types.SimpleNamespace(num_failures=failures)
+    return types.SimpleNamespace(
+        trial_id="a", status=status, config={"number": 7}, run_metadata=facts, error_file=str(path / "error.txt")
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        ("ray.exceptions.OutOfMemoryError: Task was killed", "its node ran out of memory"),
+        ("The actor died because its node has died.", "the node of the worker process died"),
+        ("The actor is dead because its owner has died.", "the worker process died"),
+    ],
+)
+def test_a_worker_that_died_too_often_is_told_with_its_cause(tmp_path, told, cause):
+    conductor = Listening()
+    scheduler = ConductedScheduler(conductor)
+    scheduler.on_trial_error(None, a_trial(tmp_path, told=told, failures=WORKER_RESTARTS))
+    assert conductor.causes == []
+    scheduler.on_trial_error(None, a_trial(tmp_path, told=told, failures=WORKER_RESTARTS + 1))
+    [(number, said)] = conductor.causes
+    assert number == 7
+    assert said.endswith(cause)
+
+
+def test_a_node_that_does_not_share_the_run_folder_costs_no_trial(tmp_path):
+    conductor = Listening()
+    told = "RuntimeError: Unable to set up cluster storage with the following settings"
+    ConductedScheduler(conductor).on_trial_error(None, a_trial(tmp_path, told=told, failures=WORKER_RESTARTS + 1))
+    assert conductor.causes == []
+    assert "--storage-path on storage that all nodes share" in conductor.refused[0]
+
+
+def test_deaths_count_until_the_next_evaluation(tmp_path):
+    scheduler, trial = ConductedScheduler(Listening()), a_trial(tmp_path, failures=2)
+    one = Evaluation(index=1, stage="head", epoch=1, step=1, value=0.5, train_loss=0.1, val_loss=0.1)
+    result = {REPORT: json.dumps(Report(evaluations=(one,)).plain())}
+    scheduler.on_trial_result(None, trial, result)
+    assert trial.run_metadata.num_failures == 0
+    trial.run_metadata.num_failures = 2
+    scheduler.on_trial_result(None, trial, result)  # the next worker tells it again
+    assert trial.run_metadata.num_failures == 2
+
+
+def test_a_search_without_workers_says_so_and_ends_with_its_budget(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(ray_adapters.time, "monotonic", lambda: now[0])
+    conductor = Listening()
+    scheduler = ConductedScheduler(conductor)
+    controller = types.SimpleNamespace(get_trials=lambda: [trial])
+    trial = a_trial(tmp_path, status=Trial.PENDING)
+    assert scheduler.choose_trial_to_run(controller) is trial
+    now[0] += 121.0
+    scheduler.choose_trial_to_run(controller)
+    assert "no node had room for a trial" in conductor.notes[0]
+    conductor.used_up = "the time budget of the search was used up"
+    with pytest.raises(StarvedError):
+        scheduler.choose_trial_to_run(controller)
+    trial.status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(controller) is None

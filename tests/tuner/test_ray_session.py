@@ -1,0 +1,54 @@
+"""Where Ray is: addresses that cannot be joined are told in one sentence, before anything is spent."""
+
+import socket
+
+import numpy as np
+import pytest
+import ray
+
+import autoft
+from autoft.errors import ConfigError
+from autoft.tuner.ray_session import RaySession
+
+
+@pytest.fixture
+def closed_port():
+    """A port of this machine at which nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ray://127.0.0.1:10001", "cannot be driven from outside of its cluster"),
+        ("http://127.0.0.1:8265", "cannot be driven from outside of its cluster"),
+        ("somewhere", "must be auto or HOST:PORT of a Ray cluster, got 'somewhere'"),
+        ("127.0.0.1:99999", "must be auto or HOST:PORT"),
+        ("no-such-host.invalid:6379", "no Ray cluster can be joined at no-such-host.invalid:6379"),
+    ],
+)
+def test_an_address_that_is_none_is_told(address, told):
+    with pytest.raises(ConfigError, match=told):
+        RaySession(address)
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_leaves_no_run(tmp_path, closed_port):
+    np.savez(tmp_path / "data.npz", x=np.zeros((30, 8), np.float32), y=np.arange(30) % 3)
+    with pytest.raises(ConfigError, match=f"joined at 127.0.0.1:{closed_port}: Connection refused; start one"):
+        autoft.search(
+            "test_resnet.r160_in1k",
+            tmp_path / "data.npz",
+            storage_path=tmp_path / "runs",
+            name="run",
+            address=f"127.0.0.1:{closed_port}",
+        )
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_the_environments_address_counts(monkeypatch, closed_port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{closed_port}"):
+        RaySession()
