@@ -87,6 +87,17 @@ def test_the_image_is_built_in_stages_and_does_not_run_as_root(root):
     assert any(line.startswith("USER ") and line != "USER root" for line in lines[last:])
 
 
+def test_the_image_serves_a_cluster_with_and_without_gpus(root):
+    text = (root / "Dockerfile").read_text()
+    stages = [line for line in text.splitlines() if line.startswith("FROM ")]
+    assert all("${BASE}" in line for line in stages), "all stages need the Python of one base"
+    assert text.index("ARG BASE=") < text.index("FROM ")
+    for part in ("[cluster,demo,postgres]", "wget", "rsync", "RAY_AUTH_MODE=token", "RAY_USAGE_STATS_ENABLED=0"):
+        assert part in text
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in text
+    assert "ln -s /opt/autoft/bin/autoft /opt/autoft/bin/ray /usr/local/bin/" in text
+
+
 def test_what_the_image_copies_is_not_ignored(root):
     kept = {line.lstrip("!") for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {"autoft", "search_spaces", "pyproject.toml", "README.md", "LICENSE"} <= kept
