@@ -53,6 +53,8 @@ class Evaluation:
     """Within the warm-up after an unfreeze: no rule may judge by this one."""
     wall_s: float = 0.0
     """Seconds since the search began, by the driver's clock; 0 outside of a search."""
+    micro_batch: int | None = None
+    """Most items that went through the model at once in training, where that was not a whole batch."""
     diverged: str | None = None
     """A sentence when the trainer saw a divergence; it does not go on after that."""
 

@@ -9,12 +9,14 @@ from autoft.training.forward import Forward
 from autoft.training.gains import Improved, Ingredient, Judge, improve
 from autoft.training.lengths import as_run, fixed_length
 from autoft.training.needs import needs_of
+from autoft.training.ranks import ALONE, Ranks, is_lost_connection, join, leave
 from autoft.training.result import TrialResult
 from autoft.training.trainer import StagedTrainer
 from autoft.training.tree import StageKeys, StageTree
 from autoft.training.weights import full_state, load_weights, save_model
 
 __all__ = [
+    "ALONE",
     "MICRO_BATCH",
     "Fit",
     "Forgetting",
@@ -23,6 +25,7 @@ __all__ = [
     "Improved",
     "Ingredient",
     "Judge",
+    "Ranks",
     "StageKeys",
     "StageTree",
     "StagedTrainer",
@@ -35,6 +38,9 @@ __all__ = [
     "full_state",
     "go_on",
     "improve",
+    "is_lost_connection",
+    "join",
+    "leave",
     "load_weights",
     "needs_of",
     "predict",

@@ -29,7 +29,9 @@ def as_run(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
             break
     split_seed = recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
     data = recipe.data.model_copy(update={"split_seed": split_seed})
-    return recipe.model_copy(update={"stages": tuple(stages), "data": data})
+    micro_batch = best.micro_batch or recipe.optimisation.micro_batch
+    optimisation = recipe.optimisation.model_copy(update={"micro_batch": micro_batch})
+    return recipe.model_copy(update={"stages": tuple(stages), "data": data, "optimisation": optimisation})
 
 
 def fixed_length(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:

@@ -6,9 +6,12 @@ order.
 """
 
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 
 import numpy as np
@@ -17,6 +20,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from autoft.data.metrics import Array
+
+PATIENCE = timedelta(days=1)
+"""A lost rank is seen by its closed connections, or by Ray, never by waiting: a cache may be building meanwhile."""
 
 
 class Word(IntEnum):
@@ -32,10 +38,6 @@ class Word(IntEnum):
     """Take the optimizer's step on them."""
     EVALUATE = 4
     """Compute outputs on the validation split; averaged weights follow, where there are any."""
-
-
-def nobody() -> None:
-    """There is no one to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,12 @@ class Ranks:
     Args:
         rank: of this process; 0 decides.
         world: how many there are. Where it is one, nothing is sent.
-        call: called on rank 0 before it speaks: makes the others listen (`Ranks.hear`).
+        call: entered on rank 0 before it speaks: makes the others listen (`Ranks.hear`).
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, *, call: Callable[[], None] = nobody) -> None:
+    def __init__(
+        self, rank: int = 0, world: int = 1, *, call: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.rank, self.world, self._call = rank, world, call
 
     @property
@@ -79,9 +83,9 @@ class Ranks:
         if self.alone:
             yield
             return
-        self._call()
-        yield
-        self.tell(Word.REST)
+        with self._call():
+            yield
+            self.tell(Word.REST)
 
     def tell(self, word: Word, *numbers: int) -> None:
         """On rank 0: tell the others what to do, with up to three numbers."""
@@ -160,3 +164,30 @@ ALONE = Ranks()
 def part_of(items: Array, share: Share) -> Array:
     """The items of a share; the first of all stands in where it is empty, and counts for nothing."""
     return items[share.first : share.first + share.size] if share.size else np.asarray(items[:1])
+
+
+def join(meeting: str, rank: int, world: int, *, cards: bool) -> None:
+    """Meet the other ranks; returns when all are there.
+
+    Args:
+        meeting: where: ``file://PATH`` of a file that is not there yet, or ``tcp://HOST:PORT`` of rank 0.
+        rank: of this process.
+        world: of how many.
+        cards: whether each rank has a GPU of its own, so that nccl can serve them.
+    """
+    if meeting.startswith("file://") and any(name == "lo" for _, name in socket.if_nameindex()):
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # all are on this machine: nothing is to be heard beyond it
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cards else "gloo", init_method=meeting, rank=rank, world_size=world, timeout=PATIENCE
+    )
+
+
+def leave() -> None:
+    """Part from the other ranks: whoever waits for this one has an error."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether a rank fails only because another one has."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

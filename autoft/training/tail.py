@@ -1,6 +1,7 @@
 """A stage that trains the tail of the model: the layer groups it unfreezes, and the head."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -200,4 +201,4 @@ class TailStage:
             diverged=diverged,
         )
         self._loss_sum, self._loss_count, self._saved_s = 0.0, 0, 0.0
-        return evaluation
+        return replace(evaluation, micro_batch=self._ground.micro_batch)

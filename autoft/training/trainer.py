@@ -41,6 +41,10 @@ def never() -> bool:
     return False
 
 
+def unknown(_depth: int) -> None:
+    """Nothing is known of what fits into memory."""
+
+
 class StagedTrainer:
     """Trains ``recipe`` on a freshly loaded model, stage by stage.
 
@@ -57,7 +61,8 @@ class StagedTrainer:
         fresh: gives a copy of the model to train, with the recipe's drop rates; ``loaded`` is then only read, and
             stages that train the head alone need no copy.
         ranks: this process's place among those that train the trial together.
-        micro_batch: most rows of a rank that go through the model at once in training, if not what the recipe says.
+        fits: for a number of layer groups that are trained, most items of a rank that may go through the model at once
+            in training, or None where nothing is known; the recipe may say less.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -76,14 +81,14 @@ class StagedTrainer:
         tree: StageTree | None = None,
         fresh: Callable[[], LoadedModel] | None = None,
         ranks: Ranks = ALONE,
-        micro_batch: int | None = None,
+        fits: Callable[[int], int | None] = unknown,
     ) -> None:
         check_settings(recipe, data)
         self.recipe = recipe
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
         self._device, self._ranks = torch.device(device), ranks
-        self._micro_batch = micro_batch or recipe.optimisation.micro_batch
+        self._fits = fits
         if fresh is None:
             check_base(loaded)
         self._fresh, self._own = fresh, None if fresh else loaded
@@ -187,6 +192,13 @@ class StagedTrainer:
         """Weights and buffers that the stages which have ended have changed, as the last of them left them."""
         return self._changed
 
+    @property
+    def demand(self) -> tuple[int, int]:
+        """What the running stage needs memory for: the groups it trains, and the items that it takes at once."""
+        touched = self._touched(min(self._index, len(self.recipe.stages) - 1))
+        share = self._ranks.share(self.recipe.data.batch_size)
+        return len(touched), self._rows_at_once(touched) or share.size
+
     def outputs(self, indices: Array) -> Tensor:
         """The raw outputs (len(indices), num_outputs) of the weights as they are between two stages or after the last.
 
@@ -288,8 +300,14 @@ class StagedTrainer:
             train_source=train_source,
             val_source=val_source,
             ranks=self._ranks,
-            micro_batch=self._micro_batch,
+            micro_batch=self._rows_at_once(touched),
         )
+
+    def _rows_at_once(self, touched: frozenset[int]) -> int | None:
+        """Of a rank in training; None for its whole part of a batch."""
+        limits = [rows for rows in (self._fits(len(touched)), self.recipe.optimisation.micro_batch) if rows]
+        most = min(limits, default=None)
+        return most if most and most < self._ranks.share(self.recipe.data.batch_size).size else None
 
     def _companions(self, ground: Ground) -> list[Companion]:
         """Head stages that other trials will ask for and nobody has run, where features cost nothing."""

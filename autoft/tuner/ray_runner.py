@@ -46,7 +46,7 @@ def run_on_ray(
     with remembered() as ask:
         scheduler = ConductedScheduler(conductor, ask)
         meeting = Meeting.called(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
-        parcel = Parcel.pack(context, meeting, supply)
+        parcel = Parcel.pack(context, meeting, slots, supply)
         tuner = _tuner(conductor, scheduler, parcel, slots, scratch)
         try:
             tuner.fit()

@@ -16,7 +16,8 @@ from ray import cloudpickle, tune
 
 from autoft.files import translated
 from autoft.tuner.confirmation.runs import ticket
-from autoft.tuner.layout import check_device
+from autoft.tuner.layout import Slots, check_device
+from autoft.tuner.ray_ranks import RayTeam
 from autoft.tuner.supply import Supply
 from autoft.tuner.worker import Worker, WorkerContext
 
@@ -61,18 +62,23 @@ class Parcel:
     meeting: Meeting
     node: str
     """The driver's."""
+    workers: int
+    """Ranks of a trial."""
+    cards: bool
+    """Whether each rank has a GPU of its own."""
 
     @classmethod
-    def pack(cls, context: WorkerContext, meeting: Meeting, supply: Supply | None = None) -> "Parcel":
+    def pack(cls, context: WorkerContext, meeting: Meeting, slots: Slots, supply: Supply | None = None) -> "Parcel":
         """Pickle the context, with what the user defined in a script by value.
 
         Args:
             context: what all workers share.
             meeting: where they wait for each other.
+            slots: what a trial has.
             supply: what makes the context good for workers on other nodes; None where there are none.
         """
-        content = cloudpickle.dumps((context, supply))  # type: ignore[no-untyped-call]
-        return cls(content, tuple(sys.path), meeting, _node())
+        content: bytes = cloudpickle.dumps((context, supply))  # type: ignore[no-untyped-call]
+        return cls(content, tuple(sys.path), meeting, _node(), slots.workers, slots.gpus >= 1)
 
     def open(self) -> WorkerContext:
         """The context, in a worker process."""
@@ -97,7 +103,8 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], parcel: Parcel | None = None) -> None:
         """Start the worker and take up its first trial."""
         assert parcel is not None
-        self._worker = Worker(parcel.open)
+        self._team = RayTeam(parcel.open, parcel.workers, cards=parcel.cards) if parcel.workers > 1 else None
+        self._worker = Worker(parcel.open, self._team)
         self.reset_config(config)
         parcel.meeting.attend()
 
@@ -111,6 +118,11 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train to the next evaluation; the scheduler ends the trial, never the actor."""
         return {REPORT: json.dumps(self._worker.step().plain())}
+
+    def cleanup(self) -> None:
+        """End the other ranks with this one."""
+        if self._team:
+            self._team.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Trials keep their own checkpoints in the run folder."""

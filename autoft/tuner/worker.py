@@ -1,71 +1,29 @@
 """A worker: one process that runs trial after trial, knowing neither Ray nor the study.
 
-It is driven by `Worker.begin` and `Worker.step`; what it knows of the search came once, in a `WorkerContext`.
+It is driven by `Worker.begin` and `Worker.step`; what it knows of the search came once, in a `WorkerContext`. Where a
+trial is trained by several processes, this is rank 0, and the others are its `Team`.
 """
 
 import os
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
-from autoft.cache import ActivationCache, Reuse
-from autoft.data import DataHandle
-from autoft.data.folds import held_out
 from autoft.errors import StorageError
 from autoft.files import patiently, write_text
-from autoft.model import LoadedModel, load_model
-from autoft.recipe import ModelConfig, Recipe
-from autoft.record import Curve, Evaluation, Objective
-from autoft.training import StagedTrainer, StageTree
+from autoft.record import Curve, Evaluation
+from autoft.training import ALONE, Ranks, StagedTrainer
+from autoft.tuner.bench import Bench, Confirming, Work, WorkerContext
 from autoft.tuner.confirmation.runs import keep_outcome
+from autoft.tuner.micro_batches import is_out_of_memory
 
-
-@dataclass(frozen=True, slots=True)
-class Confirming:
-    """Where confirmation runs are kept, and what they are drawn from."""
-
-    folder: Path
-    """Of the runs' folders."""
-    seed: int
-    """Of the study: folds are drawn from it."""
-    deadline: float | None
-    """Seconds since the epoch at which they stop training."""
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What all trials of a search share."""
-
-    model: ModelConfig
-    module: nn.Module | None
-    """The user's own module; None for a model by name."""
-    example: Mapping[str, torch.Tensor]
-    image_size: int | None
-    seed: int
-    data: DataHandle
-    objective: Objective
-    trials: Path
-    """Folder of the trials' folders."""
-    threads: int
-    device: str
-    deadline: float | None
-    """Seconds since the epoch at which trials stop training."""
-    reuse: Reuse | None = None
-    """Where activations are kept; None computes them each time."""
-    stages: Path | None = None
-    """Folder of the results of stages that trials share; None runs every stage."""
-    companions: tuple[Recipe, ...] = ()
-    """Recipes whose opening head stages are likely to be asked for."""
-    confirming: Confirming | None = None
-    """None where nothing is confirmed."""
+__all__ = ["Confirming", "Report", "Team", "Worker", "WorkerContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +66,64 @@ class Report:
         )
 
 
+class Team(Protocol):
+    """The other ranks, as rank 0 sees them."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """Rank 0's place."""
+        ...
+
+    def begin(self, work: Work) -> None:
+        """Have all take up a trial; what one of them cannot do is raised.
+
+        Raises:
+            LostRankError: ranks are gone, and cannot be replaced.
+        """
+        ...
+
+    def cause(self, error: Exception) -> Exception:
+        """What made a step fail with ``error``: another rank's own error, or its loss. The team parts."""
+        ...
+
+
+class Alone:
+    """A worker that trains by itself is a team of one."""
+
+    ranks = ALONE
+
+    def begin(self, work: Work) -> None:
+        """There is no one else."""
+
+    def cause(self, error: Exception) -> Exception:
+        """It is its own."""
+        return error
+
+
+class LostRankError(Exception):
+    """A rank of a worker is gone: the trial goes on from its last state with new ones. Not for users to see."""
+
+
+_LOST_RANKS = 3
+"""After so many losses within one step the whole worker gives up, and is replaced by whoever runs it."""
+
+
 class Worker:
     """Runs one trial at a time; context, base model and data are opened once, with the first trial.
 
     Args:
         open_context: gives the context; what it raises is told as the trial's crash.
+        team: the other ranks.
     """
 
-    def __init__(self, open_context: Callable[[], WorkerContext]) -> None:
-        self._open_context = open_context
-        self._context: WorkerContext | None = None
-        self._base: tuple[int, LoadedModel] | None = None
-        """The seed of its head, and the model."""
-        self._cache: ActivationCache | None = None
-        self._tree: StageTree | None = None
-        self._notes: list[str] = []
+    def __init__(self, open_context: Callable[[], WorkerContext], team: Team | None = None) -> None:
+        self._bench, self._team = Bench(open_context), team or Alone()
         self._trainer: StagedTrainer | None = None
         self._untold: Curve = ()
         self._folder: Path | None = None
-        self._held_out: DataHandle | None = None
-        """The data of a confirmation run."""
+        self._work: Work | None = None
         self._failed = Report()
+        self._lost: LostRankError | None = None
 
     def begin(self, number: int, recipe: Mapping[str, Any], *, known: int = 0, run: int | None = None) -> None:
         """Take up a trial: from its checkpoint if it has one, else from the pretrained weights.
@@ -136,85 +131,91 @@ class Worker:
         Evaluations of the checkpoint beyond the ``known`` first ones are told again: a driver that was killed may
         not have heard of them. ``run`` makes it a confirmation run: with its held-out items, in a folder of its own.
         """
-        if self._trainer:
-            self._trainer.close()
-        self._trainer, self._untold, self._failed, self._held_out = None, (), Report(), None
+        self._work, self._untold, self._failed, self._lost = Work(number, recipe, run), (), Report(), None
         try:
-            context = self._context = self._context or self._open_context()
-            torch.set_num_threads(context.threads)
-            confirming = context.confirming if run is not None else None
-            self._folder = (confirming.folder if confirming else context.trials) / f"{number:04d}"
-            if confirming and run is not None:
-                self._held_out = held_out(context.data, run, seed=confirming.seed)
+            self._folder = self._bench.folder(self._work)
             patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))
-            self._trainer = self._build(Recipe.parse(recipe, where=f"trial {number}"), context, self._folder)
-            self._untold = self._trainer.curve[known:]
+            self._untold = self._take_up(self._work, self._folder).curve[known:]
+        except LostRankError as error:
+            self._lost = error
         except Exception as error:  # noqa: BLE001 - the trial boundary
-            self._failed = self._crashed(error)
+            self._crashed(error)
 
     def step(self) -> Report:
-        """Train to the next evaluation and save the trial's state."""
-        if self._trainer is None or self._folder is None:
+        """Train to the next evaluation and save the trial's state.
+
+        Raises:
+            LostRankError: ranks are gone, and cannot be replaced.
+        """
+        if self._lost:
+            raise self._lost
+        if self._trainer is None or self._folder is None or self._work is None:
             return self._failed
         try:
-            report = self._next(self._trainer, self._folder)
-            if report.done and not report.out_of_time and self._held_out and self._context:
-                keep_outcome(self._trainer, self._held_out, self._context.objective, self._folder)
+            report = self._next(self._trainer, self._work, self._folder)
+            held_out = self._bench.held_out(self._work) if report.done and not report.out_of_time else None
+            if held_out and self._trainer:
+                keep_outcome(self._trainer, held_out, self._bench.context.objective, self._folder)
+        except LostRankError:
+            self._let_go()
+            raise
         except Exception as error:  # noqa: BLE001 - the trial boundary
             report = self._crashed(error)
-        told, self._notes[:] = tuple(self._notes), []
+        told, self._bench.notes[:] = tuple(self._bench.notes), []
         return replace(report, notes=told)
 
-    def _next(self, trainer: StagedTrainer, folder: Path) -> Report:
+    def _take_up(self, work: Work, folder: Path) -> StagedTrainer:
+        """A trainer, on all ranks, that goes on from the trial's checkpoint."""
+        self._let_go()
+        self._team.begin(work)
+        self._trainer = self._bench.trainer(work, ranks=self._team.ranks)
+        self._trainer.restore(folder / "checkpoint")
+        return self._trainer
+
+    def _next(self, trainer: StagedTrainer, work: Work, folder: Path) -> Report:
         if self._untold:
             untold, self._untold = self._untold, ()
             return Report(evaluations=untold, done=trainer.done)
-        return _advance(trainer, folder)
+        losses = 0
+        while True:
+            try:
+                return _advance(trainer, folder)
+            except Exception as error:  # noqa: BLE001 - the trial boundary: what is not mended is raised
+                cause = self._team.cause(error)
+                losses += isinstance(cause, LostRankError)
+                again = 0 < losses <= _LOST_RANKS or (is_out_of_memory(cause) and self._halve(trainer, work))
+                if not again:
+                    raise cause from (None if cause is error else error)
+            trainer = self._take_up(work, folder)  # outside of the handler, which holds what filled the memory
 
-    def _build(self, recipe: Recipe, context: WorkerContext, folder: Path) -> StagedTrainer:
-        confirming = context.confirming if self._held_out else None
-        base = self._loaded(context, recipe.seed if confirming else context.seed)
-        deadline = confirming.deadline if confirming else context.deadline
-        if self._cache is None and context.reuse:
-            self._cache = ActivationCache(context.reuse, context.data, self._notes.append)
-        if self._tree is None and context.stages:
-            self._tree = StageTree(context.stages, companions=context.companions, notify=self._notes.append)
-        trainer = StagedTrainer(
-            recipe,
-            base,
-            self._held_out or context.data,
-            context.objective,
-            device=context.device,
-            should_stop=lambda: deadline is not None and time.time() >= deadline,
-            cache=self._cache,
-            tree=self._tree,
-            fresh=lambda: base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
+    def _halve(self, trainer: StagedTrainer, work: Work) -> bool:
+        """Remember that what did not fit does not; False where a single item was too much."""
+        depth, rows = trainer.demand
+        if rows == 1:
+            return False
+        fits, groups = -(-rows // 2), "layer group" if depth == 1 else "layer groups"
+        self._bench.micro_batches.lower(depth, fits)
+        self._bench.notes.append(
+            f"trial {work.number} ran out of memory with {rows} items at once where it trains {depth} {groups}; "
+            f"at this depth batches are now taken in parts of at most {fits}, their gradients added up"
         )
-        trainer.restore(folder / "checkpoint")
-        return trainer
+        return True
 
-    def _loaded(self, context: WorkerContext, seed: int) -> LoadedModel:
-        """The model with the head that ``seed`` draws; a confirmation run has one of its own."""
-        if self._base is None or self._base[0] != seed:
-            loaded = load_model(
-                context.model,
-                num_outputs=context.data.task.num_outputs,
-                module=context.module,
-                example=context.example,
-                seed=seed,
-                image_size=context.image_size,
-            )
-            self._base = (seed, loaded)
-        return self._base[1]
+    def _let_go(self) -> None:
+        """Drop the trainer and the memory it holds."""
+        if self._trainer:
+            self._trainer.close()
+            self._trainer = None
+            torch.cuda.empty_cache()
 
     def _crashed(self, error: Exception) -> Report:
-        self._trainer = None
+        self._let_go()
         text = f"{type(error).__name__}: {error}".strip().rstrip(":")
         refused = isinstance(error, StorageError)
         self._failed = Report(refused=str(error), done=True) if refused else Report(crash=text, done=True)
         with suppress(StorageError):  # the disk that refuses this is most likely the cause that is told
             if self._folder:
-                write_text(self._folder / "error.txt", traceback.format_exc())
+                write_text(self._folder / "error.txt", "".join(traceback.format_exception(error)))
         return self._failed
 
 

@@ -162,4 +162,4 @@ def test_all_errors_are_caught_in_two_places_only_the_trial_and_the_command_line
         for node in ast.walk(source.tree)
         if isinstance(node, ast.ExceptHandler) and swallows_everything(node)
     }
-    assert broad == {"autoft/cli/edge.py", "autoft/tuner/worker.py"} | RAISED_ELSEWHERE
+    assert broad == {"autoft/cli/edge.py", "autoft/tuner/worker.py", "autoft/tuner/follower.py"} | RAISED_ELSEWHERE

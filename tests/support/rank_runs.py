@@ -5,6 +5,8 @@ import os
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from reuse_runs import data_of, recipe_of
 
 from autoft.model import named_tensors
 from autoft.training import StagedTrainer
-from autoft.training.ranks import Ranks
+from autoft.training.ranks import Ranks, is_lost_connection, leave
 
 CONTEXT = multiprocessing.get_context("forkserver")
 RATES = {"lr": 1e-2, "head_lr": 1e-2}
@@ -66,8 +68,10 @@ def _rank(rank: int, world: int, meeting: str, told: Any, run: Any, given: tuple
     os._exit(0)
 
 
-def _call() -> None:
+@contextmanager
+def _call() -> Iterator[None]:
     dist.broadcast(torch.tensor([1]), 0)
+    yield
 
 
 def _called() -> bool:
@@ -102,7 +106,7 @@ def trainer_of(
     recipe = recipe.model_validate({**recipe.full(), "stages": [{**RATES, **stage} for stage in stages]})
     data = data_of(side, train=train)
     objective = data.task.objective(None)
-    return StagedTrainer(recipe, loaded, data, objective, ranks=ranks, micro_batch=micro_batch), loaded
+    return StagedTrainer(recipe, loaded, data, objective, ranks=ranks, fits=lambda _depth: micro_batch), loaded
 
 
 def weights(trainer: StagedTrainer, loaded: Any) -> dict[str, torch.Tensor]:
@@ -169,24 +173,26 @@ def read_items(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, A
     return trained, evaluated
 
 
-def lost(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
-    """Rank 1 dies in its third step; the others say how long they waited."""
+def failing(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, Any], rank: int, how: str) -> Any:
+    """One rank dies or fails in its third step; what each of the others has heard."""
     trainer, _ = trainer_of(ranks, stages, **settings)
-    if ranks.rank == 1:
-        steps = iter(range(3))
-        trainer._feed.batches = _dying(trainer._feed.batches, steps)
+    if ranks.rank == rank:
+        trainer._feed.batches = _failing(trainer._feed.batches, iter(range(3)), how)
     try:
         lead(ranks, trainer)
-    except RuntimeError as error:
-        return str(error)
+    except (RuntimeError, ValueError) as error:
+        leave()
+        return type(error).__name__, is_lost_connection(error)
     return None
 
 
-def _dying(batches: Any, steps: Any) -> Any:
+def _failing(batches: Any, steps: Any, how: str) -> Any:
     def mortal(*args: Any, **more: Any) -> Any:
         for batch in batches(*args, **more):
             if next(steps, None) is None:
-                os._exit(1)
+                if how == "dies":
+                    os._exit(1)
+                raise ValueError("cannot read")
             yield batch
 
     return mortal

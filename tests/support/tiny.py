@@ -8,16 +8,20 @@ from torch.utils.data import TensorDataset
 class TinyNet(nn.Module):
     """Two blocks and a head: enough to freeze."""
 
-    def __init__(self, *, fail_in_training=False):
+    def __init__(self, *, fail_in_training=False, most_rows=None):
         super().__init__()
         self.block1 = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
         self.block2 = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
         self.head = nn.Linear(16, 3)
         self.fail_in_training = fail_in_training
+        self.most_rows = most_rows
+        """In training; more need more memory than there is."""
 
     def forward(self, x):
         if self.fail_in_training and self.training:
             raise RuntimeError("this network never trains")
+        if self.most_rows and self.training and len(x) > self.most_rows:
+            torch.empty(2**60, dtype=torch.uint8)
         return self.head(self.block2(self.block1(x)))
 
 

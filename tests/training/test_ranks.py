@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from rank_runs import losses, lost, poisoned, read_items, resumed, together, unfinished
+from rank_runs import failing, losses, poisoned, read_items, resumed, together, unfinished
 
 from autoft.training.ranks import Ranks
 
@@ -99,12 +99,14 @@ def test_a_rank_without_numbers_ends_the_trial_on_all_ranks(rank):
     assert abs(ended - other) < 1.0
 
 
-def test_a_lost_rank_is_an_error_on_the_others_not_a_wait():
+@pytest.mark.parametrize("how", ["dies", "raises"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_fails_is_an_error_on_the_others_not_a_wait(rank, how):
     started = time.monotonic()
-    first, second, third = together(3, lost, [{**TUNE, "epochs": 3}], _settings(), patience_s=60.0)
-    assert first
-    assert second is None
-    assert third
+    found = together(3, failing, [{**TUNE, "epochs": 3}], _settings(), rank, how, patience_s=60.0)
+    own = found.pop(rank)
+    assert own == (None if how == "dies" else ("ValueError", False))
+    assert [lost for _, lost in found] == [True, True]
     assert time.monotonic() - started < 60.0
 
 

@@ -118,3 +118,47 @@ def test_a_storage_that_refuses_is_told_as_such_and_not_as_a_crash(ground, tmp_p
     report = worker.step()
     assert (report.crash, report.done) == (None, True)
     assert report.refused.startswith(str(tmp_path / "trials"))
+
+
+@pytest.mark.parametrize("most", [5, 16])
+def test_what_does_not_fit_into_memory_is_taken_in_parts_that_do_from_then_on(tmp_path, most):
+    """Batches of 32 in halves: 16, 8, 4; the same losses, and the recipe as run says so."""
+    settings = Recipe.parse(RECIPE, where="test").override({"optimisation.opt": "sgd"})
+    torch.manual_seed(0)
+    whole = lay_ground(settings, tiny_data(), module=TinyNet(), notify=lambda _text: None)
+    torch.manual_seed(0)
+    scarce = lay_ground(settings, tiny_data(), module=TinyNet(most_rows=most), notify=lambda _text: None)
+    worker = a_worker(whole, tmp_path / "whole/trials")
+    worker.begin(0, settings_of(whole))
+    expected = reports(worker)
+    worker = a_worker(scarce, tmp_path / "scarce/trials")
+    worker.begin(0, settings_of(scarce))
+    found = []
+    while not found or not found[-1].done:
+        found.append(worker.step())
+    evaluations = [each for report in found for each in report.evaluations]
+    assert [each.train_loss for each in evaluations] == pytest.approx([each.train_loss for each in expected], rel=1e-5)
+    fits = 16 if most == 16 else 4
+    assert [each.micro_batch for each in evaluations] == [fits] * 3
+    notes = [note for report in found for note in report.notes]
+    assert len(notes) == {16: 1, 5: 3}[most]
+    assert "ran out of memory with 32 items at once where it trains 1 layer group;" in notes[0]
+    worker.begin(1, settings_of(scarce))
+    assert [each.micro_batch for each in reports(worker)] == [fits] * 3
+
+
+def test_a_trial_that_does_not_fit_with_a_single_item_crashes_with_the_cause(tmp_path):
+    torch.manual_seed(0)
+    recipe = Recipe.parse({**RECIPE, "optimisation": {"micro_batch": 1}}, where="test")
+    net = TinyNet(most_rows=0.5)
+    ground = lay_ground(recipe, tiny_data(), module=net, notify=lambda _text: None)
+    worker = a_worker(ground, tmp_path / "trials")
+    worker.begin(0, settings_of(ground))
+    found = [worker.step()]
+    while not found[-1].done:
+        found.append(worker.step())
+    assert "memory" in found[-1].crash
+
+
+def settings_of(ground):
+    return ground.recipe.full()
