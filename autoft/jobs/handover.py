@@ -12,7 +12,7 @@ from autoft.jobs.order import ENTRYPOINT, Order, check_versions, versions
 from autoft.jobs.package import packaged
 from autoft.jobs.submission import Submission, connected
 from autoft.jobs.submitter import Submitter
-from autoft.jobs.watch import wait_for_start
+from autoft.jobs.watch import raise_unless_successful, wait_for_start
 from autoft.recipe import parse_assignment
 from autoft.study import kept_url
 from autoft.tuner.config import SearchConfig, resolve_config
@@ -67,6 +67,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
     Raises:
         ConfigError: all that is wrong with the configuration at once; nothing was sent.
         ClusterError: the cluster cannot be reached, refuses, or cannot start the job.
+        JobFailedError: the job failed as soon as it had started.
     """
     changes = (
         list(overrides.items()) if isinstance(overrides, Mapping) else [parse_assignment(one) for one in overrides]
@@ -100,7 +101,8 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
     with packaged(order.files(resolved.full()), folder) as package:
         cluster.submit(submission.id, ENTRYPOINT, package, order.metadata())
     notify(f"submitted {submission.id}")
-    wait_for_start(cluster, submission.id, start_timeout_s)
+    started = wait_for_start(cluster, submission.id, start_timeout_s)
+    raise_unless_successful(started, submission.log() if started.state.ended else "")
     return submission
 
 
