@@ -1,6 +1,9 @@
-"""A real head node with a token: who is let in, and its jobs."""
+"""A real head node with a token: who is let in, and a search submitted, stopped, submitted again and fetched."""
 
+import json
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -10,8 +13,29 @@ from autoft.cli.edge import guarded
 from autoft.cli.main import app
 from autoft.jobs.access import Access
 from autoft.jobs.ray_submitter import connect
+from autoft.jobs.submission import submission_of
+from autoft.jobs.transfer import FILES
+from autoft.recipe import Recipe
 
 pytestmark = pytest.mark.slow
+
+OPTIONS = (
+    "--model=test_resnet.r160_in1k",
+    "--data=pictures.npz",
+    "--name=one",
+    "--set=model.weights=random",
+    "--set=data.image_size=32",
+    "--set=resources.max_concurrent_trials=1",
+    "--set=search.scheduler=none",
+    "--set=search.probe=off",
+    "--set=search.portfolio=off",
+    "--set=search.gains=off",
+    "--set=search.forgetting=off",
+    "--set=stages.head.epochs=1",
+    "--set=stages.tune.epochs=1",
+    "--set=confirm=off",
+    "--set=reuse=off",
+)
 
 
 @dataclass(frozen=True)
@@ -60,3 +84,47 @@ def submitter(cluster):
 
 class TestRaySubmitter(SubmitterContract):
     pass
+
+
+def states(run):
+    with closing(sqlite3.connect(f"file:{run / 'study.db'}?mode=ro", uri=True)) as database:
+        return dict(database.execute("select number, state from trials").fetchall())
+
+
+def test_a_search_is_submitted_stopped_submitted_again_and_fetched(cli, cluster, pictures, tmp_path):
+    run = cluster.home / "runs" / "one"
+    begun = cli("submit", *OPTIONS, f"--working-dir={pictures}", "--num-samples=40")
+    assert begun.code == 0, begun.err
+    job = begun.out.split()[1]
+    submission = submission_of(job, cluster.address)
+    with closing(submission.follow()) as pieces:
+        log = ""
+        while "trial 1 started" not in log:
+            log += next(pieces)
+    assert f"the run is {run} on the cluster" in log
+
+    stopped = cli("stop", job)
+    assert (stopped.code, stopped.out) == (0, f"{job}: stopped\n")
+    assert "interrupted; nothing is lost" in submission.log()
+    before = states(run)
+    assert "RUNNING" not in before.values()
+
+    done = cli("submit", *OPTIONS, f"--working-dir={pictures}", f"--num-samples={len(before)}", "--wait", "--json")
+    assert done.code == 0, done.err
+    again = json.loads(done.out)
+    assert (again["state"], again["exit_code"], again["run"]) == ("SUCCEEDED", 0, "one")
+    assert "trial 0 started" not in done.err
+    assert set(states(run)) == set(before)
+
+    listed = json.loads(cli("jobs", "--json").out)["jobs"]
+    assert [(each["id"], each["state"]) for each in listed] == [(again["id"], "SUCCEEDED"), (job, "STOPPED")]
+
+    fetched = cli("fetch", again["id"], f"--to={tmp_path / 'here'}")
+    assert fetched.code == 0, fetched.err
+    assert {path.name for path in (tmp_path / "here").iterdir()} == set(FILES)
+    assert {name: (tmp_path / "here" / name).read_bytes() for name in FILES} == {
+        name: (run / name).read_bytes() for name in FILES
+    }
+    assert Recipe.load(tmp_path / "here" / "best_recipe.yaml").provenance.search == "one"
+    assert f"autoft best {tmp_path / 'here'}" in fetched.out
+    assert cluster.token not in json.dumps([dict(each.metadata) for each in submission.submitter.jobs()])
