@@ -25,6 +25,7 @@ from autoft.model.load import LoadedModel, load_model
 from autoft.model.manner import Manner, halved
 from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
 from autoft.model.original import OriginalHead, original_head
+from autoft.model.sync_norms import synchronise
 
 __all__ = [
     "FAMILY_DEFAULTS",
@@ -64,6 +65,7 @@ __all__ = [
     "set_eval",
     "set_modes",
     "state_digest",
+    "synchronise",
     "tensor_digest",
     "trainable_names",
     "unfrozen",

@@ -68,7 +68,7 @@ def plan_stage(stage: Stage, model: Grouped) -> FreezePlan:
         backbone = unfrozen(stage.unfreezing, model.card, model.groups)
     except ModelError as error:
         raise ModelError(f"stages.{stage.name}.unfreeze: {error}") from None
-    return FreezePlan(backbone | {len(model.groups) - 1}, stage.norm)
+    return FreezePlan(backbone | {len(model.groups) - 1}, "eval" if stage.norm == "eval" else "train")
 
 
 def unfrozen(what: Unfreeze, card: ModelCard, groups: Sequence[LayerGroup]) -> frozenset[int]:

@@ -93,8 +93,9 @@ class Stage(Config):
     warmup_steps: NonNegativeInt = 0
     patience: PositiveInt | None = None
     """Evaluations without improvement after which the stage ends; default: it runs its length."""
-    norm: Literal["train", "eval"] = "train"
-    """Whether unfrozen normalisation layers update and use batch statistics."""
+    norm: Literal["train", "eval", "sync"] = "train"
+    """Whether unfrozen normalisation layers update and use batch statistics; ``sync``: of the whole batch where several
+    GPUs share it, instead of each GPU's part."""
 
     @field_validator("unfreeze", mode="before")
     @classmethod

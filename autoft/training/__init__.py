@@ -2,6 +2,7 @@
 
 from autoft.model import MICRO_BATCH
 from autoft.training.checkpoint import best_weights
+from autoft.training.checks import check_norms
 from autoft.training.evaluate import evaluate, predict
 from autoft.training.fit import Fit, fit, go_on, run, thread_count
 from autoft.training.forgetting import Forgetting, ForgettingMeter
@@ -32,6 +33,7 @@ __all__ = [
     "TrialResult",
     "as_run",
     "best_weights",
+    "check_norms",
     "evaluate",
     "fit",
     "fixed_length",

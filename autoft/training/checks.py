@@ -25,6 +25,20 @@ def check_settings(recipe: Recipe, data: DataHandle) -> None:
         raise ConfigError(f"data.augment: needs images, got {recipe.data.augment!r} for tensors; use none")
 
 
+def check_norms(recipe: Recipe, device: str) -> None:
+    """Refuse batch statistics over several processes where there are no GPUs: torch cannot compute them on a CPU.
+
+    Raises:
+        ConfigError: naming the stage.
+    """
+    for stage in recipe.stages:
+        if stage.norm == "sync" and device == "cpu":
+            raise ConfigError(
+                f"stages.{stage.name}.norm: sync needs GPUs (torch has no synchronised batch statistics for CPUs), "
+                "got cpu; use norm: eval"
+            )
+
+
 def check_rates(recipe: Recipe, plans: Sequence[FreezePlan], loaded: LoadedModel) -> None:
     """Refuse a recipe whose rates nobody filled in.
 

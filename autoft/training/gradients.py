@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from autoft.model import synchronise
 from autoft.training.engine import Ground
 from autoft.training.feed import Batch
 from autoft.training.forward import Forward, Inputs, seeded
@@ -30,10 +31,18 @@ class Gradients:
         self._trained = [each for group in run.optimizer.param_groups for each in group["params"]]
         self._tail = _Tail(ground.forward, self._trained)
         self._together: DistributedDataParallel | None = None
+        shared = ground.stage.norm == "sync" and not ground.ranks.alone
+        self._undo = synchronise(ground.loaded, ground.plan.trainable) if shared else None
+
+    def close(self) -> None:
+        """Give the model back as it was."""
+        if self._undo:
+            self._undo()
+        self._undo = self._together = None
 
     def fewest_rows(self, batch: Batch) -> int:
         """Rows in the smallest part of any rank: what batch statistics may have to do with."""
-        size, most = batch.share.smallest, self._ground.micro_batch
+        size, most = batch.share.whole if self._undo else batch.share.smallest, self._ground.micro_batch
         return size if most is None or size <= most else size % most or most
 
     def take(self, batch: Batch) -> float:

@@ -91,8 +91,10 @@ class TailStage:
         return copy_of(self._run.weights()), carried
 
     def let_go(self) -> None:
-        """Stop reading ahead."""
+        """Stop reading ahead, and part from the other ranks."""
         self._batches.close()
+        if self._gradients:
+            self._gradients.close()
 
     def sections(self) -> dict[str, Mapping[str, Tensor]]:
         """The tensors of a checkpoint."""

@@ -18,7 +18,7 @@ from autoft.model import LoadedModel, Manner, make_ready, plan_stage, set_eval
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
-from autoft.training.checks import check_base, check_rates, check_settings, class_weights, constant_loss
+from autoft.training.checks import check_base, check_norms, check_rates, check_settings, class_weights, constant_loss
 from autoft.training.divergence import DivergenceWatch
 from autoft.training.engine import Engine, Ground
 from autoft.training.evaluate import outputs_of
@@ -84,6 +84,7 @@ class StagedTrainer:
         fits: Callable[[int], int | None] = unknown,
     ) -> None:
         check_settings(recipe, data)
+        check_norms(recipe, torch.device(device).type)
         self.recipe = recipe
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop

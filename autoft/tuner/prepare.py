@@ -18,6 +18,7 @@ from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import SearchSpace, build_space
+from autoft.training import check_norms
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
@@ -172,7 +173,12 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
     companions: Sequence[Recipe] = (),
     confirming: Confirming | None = None,
 ) -> WorkerContext:
-    """What the workers of a search are given."""
+    """What the workers of a search are given.
+
+    Raises:
+        ConfigError: the recipes ask for what the device cannot do.
+    """
+    check_norms(ground.recipe, device)
     return WorkerContext(
         model=ground.recipe.model,
         module=ground.module,

@@ -329,3 +329,9 @@ def test_the_optimizer_goes_into_the_next_stage_with_the_state_of_the_best_evalu
     carried = trainer._engine._run.optimizer_state()
     assert set(carried) == set(expected) != set()
     assert all(torch.equal(value, expected[key]) for key, value in carried.items())
+
+
+def test_synchronised_norms_are_refused_where_there_are_no_gpus(tiny):
+    recipe = tiny.recipe([{"name": "tune", "unfreeze": 1, "epochs": 1, "norm": "sync"}])
+    with pytest.raises(ConfigError, match=r"stages\.tune\.norm: sync needs GPUs .*got cpu; use norm: eval"):
+        tiny.world().trainer(recipe)
