@@ -9,7 +9,7 @@ import typer
 from autoft.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from autoft.doctor import Finding
+    from autoft.doctor import Finding, Report
 
 
 def doctor(
@@ -17,11 +17,13 @@ def doctor(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Ask every node of a Ray cluster: auto or HOST:PORT on a node of it, ray://HOST:PORT from elsewhere; "
-            "default: this machine alone.",
+            help="Ask every node of a Ray cluster: auto or HOST:PORT on a node of it, from elsewhere ray://HOST:PORT "
+            "or http://HOST:PORT, as autoft submit has it; default: this machine alone.",
         ),
     ] = None,
-    storage_path: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
+    storage_path: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where runs are kept; by http always ~/runs.")
+    ] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Look for what would stop, slow down or expose a search, and say what to do. Exit code 1 if there is an error."""
@@ -36,7 +38,7 @@ def doctor(
         facts = facts_here(storage_path)
         reports = [Report(platform.node() or "here", examine(facts), facts.versions)]
     else:
-        reports = reports_of(address, storage_path)
+        reports = _by_job(address) if address.startswith("http") else reports_of(address, storage_path)
         together = agreement(reports)
     found = [*together, *(finding for report in reports for finding in report.findings)]
     counts = {level: sum(each.level is level for each in found) for level in Level}
@@ -50,6 +52,16 @@ def doctor(
         say(f"{counts[Level.ERROR]} errors, {counts[Level.WARNING]} warnings")
     if counts[Level.ERROR]:
         raise typer.Exit(1)
+
+
+def _by_job(address: str) -> "list[Report]":
+    """What a job on a cluster was told by its nodes."""
+    from autoft.doctor import reports_in
+    from autoft.jobs.access import access_to
+    from autoft.jobs.question import answer
+    from autoft.jobs.submission import connected
+
+    return reports_in(answer(connected(access_to(address))))
 
 
 def _lines(name: str, findings: Sequence["Finding"]) -> list[str]:

@@ -4,6 +4,6 @@ from autoft.doctor.checks import examine
 from autoft.doctor.facts import Facts
 from autoft.doctor.finding import Finding, Level, Report
 from autoft.doctor.gather import facts_here
-from autoft.doctor.nodes import agreement, report_of
+from autoft.doctor.nodes import agreement, report_of, reports_in
 
-__all__ = ["Facts", "Finding", "Level", "Report", "agreement", "examine", "facts_here", "report_of"]
+__all__ = ["Facts", "Finding", "Level", "Report", "agreement", "examine", "facts_here", "report_of", "reports_in"]

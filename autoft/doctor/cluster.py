@@ -57,7 +57,7 @@ def _check_open(address: str) -> None:
     except ValueError:
         host = port = None
     if parts.scheme not in {"", "ray"} or not host or not port:
-        raise ConfigError(f"--address: must be auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
+        raise ConfigError(f"--address: must be auto, HOST:PORT, ray://HOST:PORT or http://HOST:PORT, got {address!r}")
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoft.doctor.finding import Finding, Level, Report, error, ok, warning
@@ -13,11 +14,23 @@ _MUST_AGREE = ("python", "ray", "autoft")
 def report_of(node: str, output: str, trouble: str) -> Report:
     """The report of a node from what ``autoft doctor --json`` printed there, or why there is none."""
     try:
-        told: Mapping[str, Any] = json.loads(output.splitlines()[-1])["nodes"][0]
-        findings = [Finding(**{**each, "level": Level(each["level"])}) for each in told["findings"]]
-        return Report(node, tuple(findings), dict(told["versions"]))
+        return replace(reports_in(output.splitlines()[-1])[0], node=node)
     except (LookupError, ValueError, TypeError):
         return Report(node, (_silence(trouble or output),))
+
+
+def reports_in(line: str) -> list[Report]:
+    """The reports that ``autoft doctor --json`` printed.
+
+    Raises:
+        LookupError, ValueError, TypeError: it is no such line.
+    """
+    return [_report(told) for told in json.loads(line)["nodes"]]
+
+
+def _report(told: Mapping[str, Any]) -> Report:
+    findings = [Finding(**{**each, "level": Level(each["level"])}) for each in told["findings"]]
+    return Report(told["node"], tuple(findings), dict(told["versions"]))
 
 
 def _silence(trouble: str) -> Finding:

@@ -41,10 +41,10 @@ class Patience:
         while True:
             try:
                 answer = ask()
-            except ServerAwayError:
+            except ServerAwayError as error:
                 if self._lost or self._now() >= end:
                     self._lost = True
-                    raise
+                    raise ServerAwayError(f"{error}, then go on with autoft resume: nothing is lost") from None
                 self._sleep(min(pause_s, max(0.0, end - self._now())))
                 pause_s = min(2 * pause_s, 4.0)
             else:

@@ -61,7 +61,8 @@ def test_a_fault_has_a_remedy_and_exit_code_1(doctor, monkeypatch):
     [
         ("127.0.0.1:1", "nobody answers at 127.0.0.1:1"),
         ("ray://127.0.0.1:1", "nobody answers at ray://127.0.0.1:1"),
-        ("http://head:8265", "must be auto, HOST:PORT or ray://HOST:PORT"),
+        ("ftp://head:8265", "must be auto, HOST:PORT, ray://HOST:PORT or http://HOST:PORT"),
+        ("http://head:8265", "write the cluster's token there"),
         ("head", "must be auto, HOST:PORT"),
         ("head:port", "must be auto, HOST:PORT"),
     ],
