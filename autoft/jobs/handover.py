@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from autoft.data import BUILTINS
-from autoft.errors import ConfigError
+from autoft.errors import ConfigError, DetachedError
 from autoft.jobs.access import access_to
 from autoft.jobs.job import new_id
 from autoft.jobs.order import ENTRYPOINT, Order, check_versions, versions
@@ -68,6 +68,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
         ConfigError: all that is wrong with the configuration at once; nothing was sent.
         ClusterError: the cluster cannot be reached, refuses, or cannot start the job.
         JobFailedError: the job failed as soon as it had started.
+        DetachedError: Ctrl-C while it was about to start; the job is there.
     """
     changes = (
         list(overrides.items()) if isinstance(overrides, Mapping) else [parse_assignment(one) for one in overrides]
@@ -101,7 +102,12 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
     with packaged(order.files(resolved.full()), folder) as package:
         cluster.submit(submission.id, ENTRYPOINT, package, order.metadata())
     notify(f"submitted {submission.id}")
-    started = wait_for_start(cluster, submission.id, start_timeout_s)
+    try:
+        started = wait_for_start(cluster, submission.id, start_timeout_s)
+    except KeyboardInterrupt:
+        raise DetachedError(
+            f"{submission.id}: is submitted, and starts unwatched; end it with autoft stop {submission.id}"
+        ) from None
     raise_unless_successful(started, submission.log() if started.state.ended else "")
     return submission
 

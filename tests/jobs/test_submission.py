@@ -1,13 +1,16 @@
 """Submitting to a cluster in memory: what is checked, what is shipped, what comes back."""
 
+import sys
+
 import pytest
 
 import autoft
-from autoft.errors import ClusterError, ConfigError, RunError, UnknownNameError
+from autoft.errors import ClusterError, ConfigError, DetachedError, RunError, UnknownNameError
+from autoft.jobs.access import Access
 from autoft.jobs.job import JobState
 from autoft.jobs.order import CONFIG_FILE, FOLDER, Order, read_order
 from autoft.jobs.package import packaged
-from autoft.jobs.submission import Submission, searches, submission_of
+from autoft.jobs.submission import Submission, connected, searches, submission_of
 from autoft.recipe import yaml
 
 FOUND = {
@@ -142,6 +145,30 @@ def test_a_run_that_has_not_begun_cannot_be_fetched_and_the_reason_is_told(head,
     on = head()
     with pytest.raises(ClusterError, match=r"could not be sent: .* is not a run"):
         submit(on).fetch(tmp_path / "here")
+
+
+def test_ctrl_c_while_the_job_starts_names_the_job_that_is_there(head):
+    on = head()
+    on.submitter.info = raising(KeyboardInterrupt())
+    with pytest.raises(
+        DetachedError, match=r"one-\w+: is submitted, and starts unwatched; .*autoft stop one-"
+    ) as error:
+        submit(on)
+    assert error.value.exit_code == 130
+
+
+def raising(error):
+    def fail(_job):
+        raise error
+
+    return fail
+
+
+def test_without_rays_job_client_the_remedy_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "autoft.jobs.ray_submitter", raising=False)
+    with pytest.raises(ClusterError, match=r"jobs need aiohttp, .*: pip install 'autoft\[cluster\]'"):
+        connected(Access("http://127.0.0.1:9"))
 
 
 def test_only_searches_are_listed_and_fetched(head, tmp_path):
