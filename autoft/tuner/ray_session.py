@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import ray
 
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.tuner.layout import Node, card_count, core_count
-from autoft.tuner.ray_token import provide_token
+from autoft.tuner.ray_token import MODE, provide_token
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -53,6 +54,7 @@ class RaySession:
                 "ray.shutdown() before"
             )
         self.address = _checked(address or os.environ.get("RAY_ADDRESS") or _LOCAL) if self._mine else ""
+        self._until = time.monotonic() + _JOIN_S
         self._error: Exception | None = None
         self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -89,7 +91,7 @@ class RaySession:
         """
         if not self._mine:
             return
-        came = self._up.wait(None if self.alone else _JOIN_S)
+        came = self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic()))
         _take_sigterm_back()
         if self.alone and self._error is not None:
             raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
@@ -100,7 +102,7 @@ class RaySession:
         """Leave Ray, and stop it if it was started here."""
         if self._mine:
             self._unwanted.set()
-            if self._up.wait(None if self.alone else _JOIN_S):
+            if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
                 ray.shutdown()
                 self._over.set()
                 self._thread.join()
@@ -170,10 +172,13 @@ def _checked(address: str) -> str:
 
 
 def _unreachable(address: str, why: object) -> ConfigError:
-    reason = str(why).strip().splitlines() or [type(why).__name__]
+    while isinstance(why, BaseException) and why.__cause__ is not None:
+        why = why.__cause__
+    reason = (str(why).strip().splitlines() or [type(why).__name__])[0].rstrip(".")
+    token = "" if os.environ.get(MODE) == "token" else ", set RAY_AUTH_MODE=token if it asks for one"
     return ConfigError(
-        f"address: no Ray cluster can be joined at {address}: {reason[0].rstrip('.')}; start one with ray start "
-        "--head, or leave the address (and RAY_ADDRESS) out to search on this machine alone"
+        f"address: no Ray cluster can be joined at {address}: {reason}; start one with ray start --head{token}, or "
+        "leave the address (and RAY_ADDRESS) out to search on this machine alone"
     )
 
 

@@ -67,7 +67,8 @@ def search(folder, data, address):
 
 
 def start(arguments):
-    return subprocess.Popen(arguments, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, start_new_session=True, env=settings)
 
 
 def undisturbed(folder, data):

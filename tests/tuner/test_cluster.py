@@ -11,6 +11,7 @@ from autoft.errors import ConfigError
 from autoft.tuner.observer import Silent
 
 pytestmark = pytest.mark.slow
+PLAIN = {"confirm": "off", "reuse": "off"} | {f"search.{name}": "off" for name in ("gains", "probe", "forgetting")}
 
 
 class Counting(Silent):
@@ -59,7 +60,7 @@ def search(address, points, path, *, model=None, **overrides):
         storage_path=path,
         address=address,
         observer=overrides.pop("observer", None),
-        overrides={"confirm": "off", "reuse": "off", "search.gains": "off", "search.probe": "off", **overrides},
+        overrides={**PLAIN, **overrides},
     )
 
 
