@@ -13,7 +13,7 @@ from autoft.jobs.submitter import STOP_WAIT_S, Submitter
 from autoft.jobs.transfer import Received, digests, received
 from autoft.jobs.watch import Pace, last_error, wait_for_end, wait_for_start
 
-_START_TIMEOUT_S, _STILL_WRITTEN_S = 300.0, 60.0
+_START_TIMEOUT_S, _NEW_S = 300.0, 60.0
 _STUDY = "study.db"
 
 
@@ -54,7 +54,7 @@ def _sender(submitter: Submitter, order: Order, pace: Pace) -> Iterator[str]:
 
 
 def _forget_old_senders(submitter: Submitter) -> None:
-    """Take those of earlier fetches out of the cluster's list; just after its end Ray still writes a job anew."""
+    """Take those of earlier fetches out of the cluster's list; a new one is left there, to lose no time."""
     for job in submitter.jobs():
-        if job.verb == "send" and job.state.ended and time.time() - (job.ended_at or 0.0) > _STILL_WRITTEN_S:
+        if job.verb == "send" and job.state.ended and time.time() - (job.ended_at or 0.0) > _NEW_S:
             submitter.forget(job.id)

@@ -26,6 +26,7 @@ _STATUS = re.compile(r"Request failed with status code (\d+): (.*)", re.DOTALL)
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
 _TALKATIVE = ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk")
 _RECONNECTIONS, _BETWEEN_S = 5, 2.0
+_STILL_WRITTEN_S = 3.0
 
 
 def connect(access: Access) -> "RaySubmitter":
@@ -113,7 +114,10 @@ class RaySubmitter:
             self._client.stop_job(job)
 
     def forget(self, job: str) -> None:
-        """Take it out of the list; Ray keeps its log until the cluster ends."""
+        """Take it out of the list, not before Ray has done with it; its log stays until the cluster ends."""
+        ended_at = self.info(job).ended_at
+        if ended_at is not None:
+            time.sleep(min(_STILL_WRITTEN_S, max(0.0, ended_at + _STILL_WRITTEN_S - time.time())))
         with self._asking(job):
             self._client.delete_job(job)
 
