@@ -9,6 +9,9 @@ from typing import TypeAlias
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
+_HELD_BACK: dict[int, list[tuple[int, FrameType | None]]] = {}
+"""What came, of each step that is not to be torn, by the identity of the list."""
+
 
 @contextmanager
 def unbroken() -> Iterator[None]:
@@ -21,13 +24,20 @@ def unbroken() -> Iterator[None]:
     came: list[tuple[int, FrameType | None]] = []
     handlers = _handlers()
     _install(dict.fromkeys(handlers, lambda *arrival: came.append(arrival)))
+    _HELD_BACK[id(came)] = came
     try:
         yield
     finally:
+        del _HELD_BACK[id(came)]
         _install(handlers)
         if came:
             number, frame = came[0]
             handlers[number](number, frame)
+
+
+def held_back() -> bool:
+    """Whether an interruption came that is being held back: what only waits should wait no longer."""
+    return any(tuple(_HELD_BACK.values()))
 
 
 @contextmanager

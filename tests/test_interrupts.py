@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from autoft.interrupts import remembered, unbroken
+from autoft.interrupts import held_back, remembered, unbroken
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_it_comes_at_the_end_of_the_outermost_step(steps):
     with pytest.raises(KeyboardInterrupt):
         interrupted_inside(steps)
     assert steps == ["through", "outer"]
+
+
+def test_what_only_waits_can_see_that_an_interruption_is_held_back():
+    seen = []
+    with pytest.raises(KeyboardInterrupt), unbroken():  # noqa: PT012 - it comes at the end
+        seen.append(held_back())
+        with unbroken():
+            signal.raise_signal(signal.SIGINT)
+        seen.append(held_back())
+    assert [*seen, held_back()] == [False, True, False]
 
 
 def test_it_comes_also_when_the_step_fails():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from autoft.interrupts import held_back
 from autoft.study.storage import ServerAwayError
 
 Answer = TypeVar("Answer")
@@ -35,14 +36,14 @@ class Patience:
         """What ``ask`` gives. It is called again after it raised: what it does, it must do once however often.
 
         Raises:
-            ServerAwayError: the server did not come back in time.
+            ServerAwayError: the server did not come back in time, or nobody wants to wait for it any more.
         """
         end, pause_s = self._now() + self._most_s, 0.25
         while True:
             try:
                 answer = ask()
             except ServerAwayError as error:
-                if self._lost or self._now() >= end:
+                if self._lost or self._now() >= end or held_back():
                     self._lost = True
                     raise ServerAwayError(f"{error}, then go on with autoft resume: nothing is lost") from None
                 self._sleep(min(pause_s, max(0.0, end - self._now())))

@@ -1,6 +1,10 @@
+import os
+import signal
+
 import pytest
 
 from autoft.errors import StorageError
+from autoft.interrupts import unbroken
 from autoft.study.patience import Patience
 from autoft.study.storage import ServerAwayError
 
@@ -45,6 +49,20 @@ def test_the_wait_is_bounded_and_not_repeated_until_there_was_an_answer():
     assert patience(server.ask) == "answer"
     server.back_at = server.now + 5
     assert patience(server.ask) == "answer"
+
+
+def test_an_interruption_ends_the_wait():
+    server = Server(back_at=100)
+
+    def ask():
+        with unbroken():  # as a transaction is
+            if server.now > 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            server.ask()
+
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        server.patience(30)(ask)
+    assert server.now < 5
 
 
 def test_other_refusals_are_not_repeated():
