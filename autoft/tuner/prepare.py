@@ -17,7 +17,8 @@ from autoft.model.memory import MemoryFormat
 from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
-from autoft.space import SearchSpace, build_space
+from autoft.space import DeclaredSpace, SearchSpace, build_space
+from autoft.streams import stream_seed
 from autoft.training import check_norms
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
@@ -28,7 +29,8 @@ from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
-from autoft.tuner.sampler import PredictingSampler, build_sampler
+from autoft.tuner.sampler import PredictingSampler, Sampler, build_sampler
+from autoft.tuner.sampler_choice import DRAWS, ChoosingSampler
 from autoft.tuner.units import UnitCounter
 from autoft.tuner.worker import Confirming, WorkerContext
 
@@ -120,19 +122,7 @@ def build_policy(
         portfolio: names and recipes of what is tried after the baselines, in this order.
     """
     constraints = Constraints(config.search.constraints, ground.loaded)
-    build = partial(
-        build_sampler,
-        space=space,
-        base=ground.recipe,
-        objective=objective,
-        seed=config.search.seed,
-        complete=lambda recipe: complete(recipe, ground.loaded.card),
-        allow=constraints.allow,
-        aims=Aims.of(objectives_of(config.search.objectives or (), ground.data.task), ground.loaded),
-    )
-    sampler = build(config.search.sampler)
-    if config.search.sampler in MODELLING:
-        sampler = ExploringSampler(sampler, build("random"))
+    sampler = _sampler(config, ground, space, objective, constraints)
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
@@ -145,6 +135,31 @@ def build_policy(
         prune=config.prune,
         min_gain=config.search.min_gain,
     )
+
+
+def _sampler(
+    config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective, constraints: Constraints
+) -> Sampler:
+    """The sampler of that name; of one with a model some proposals are random, and of tpe's the best.
+
+    A function is called once for a proposal: it is the caller's, and may remember its calls.
+    """
+    name, seed = config.search.sampler, config.search.seed
+    aims = Aims.of(objectives_of(config.search.objectives or (), ground.data.task), ground.loaded)
+    build = partial(
+        build_sampler,
+        space=space,
+        base=ground.recipe,
+        objective=objective,
+        complete=lambda recipe: complete(recipe, ground.loaded.card),
+        allow=constraints.allow,
+        aims=aims,
+    )
+    sampler = build(name, seed=seed)
+    if name == "tpe" and aims is None and isinstance(space, DeclaredSpace):
+        others = [build(name, seed=stream_seed(seed, "draw", number)) for number in range(1, DRAWS)]
+        sampler = ChoosingSampler((sampler, *others), objective)
+    return ExploringSampler(sampler, build("random", seed=seed)) if name in MODELLING else sampler
 
 
 def shipped_portfolio(config: SearchConfig, ground: Ground, space: SearchSpace) -> tuple[Named, ...]:

@@ -90,10 +90,11 @@ def _with_value(study: optuna.Study) -> list[FrozenTrial]:
 
 def _unit(params: Mapping[str, Any], ranges: Mapping[str, Numeric]) -> NDArray[np.float64]:
     """Values as places within 0..1 of their ranges."""
-    return np.array([_scaled(params[name], each) for name, each in ranges.items()])
+    return np.array([scaled(params[name], each) for name, each in ranges.items()])
 
 
-def _scaled(value: float, chosen: Numeric) -> float:
+def scaled(value: float, chosen: Numeric) -> float:
+    """The place of a value within 0..1 of its range."""
     if chosen.log:
         return math.log(value / chosen.low) / math.log(chosen.high / chosen.low)
     return (value - chosen.low) / (chosen.high - chosen.low)

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from reuse_runs import data_of, recipe_of
 from safetensors.torch import load_file
 from tiny import TinyNet, tiny_data
 
 import autoft
 from autoft.cli.outcome import outcome
+from autoft.model import load_model
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord, TrialState
 from autoft.study import MemoryLedger
@@ -20,14 +22,14 @@ from autoft.tuner.closing import Closing
 from autoft.tuner.conclude import conclude
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.confirmation.plan import fresh_seed
-from autoft.tuner.delivery import really_ahead
+from autoft.tuner.delivery import really_ahead, train_again
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.layout import Layout, Slots
 from autoft.tuner.observer import Silent
 from autoft.tuner.prepare import Ground, lay_ground
 from autoft.tuner.run_folder import RunFolder
 
-ACCURACY = Objective("accuracy", "max")
+ACCURACY, LOSS = Objective("accuracy", "max"), Objective("loss", "min")
 RECIPE = {
     "model": "tiny.TinyNet",
     "data": {"batch_size": 8},
@@ -202,3 +204,20 @@ def test_mixtures_and_a_refit_start_from_what_was_trained_again(trained, data, t
     assert refitted.summary["refit"]["kept"]
     assert refitted.best_recipe.seed == fresh_seed(0, 1)
     assert value_of_model(trained, refitted) > 0.6
+
+
+def test_weights_of_another_seed_are_whole_where_the_backbone_is_drawn_by_it_too(tmp_path):
+    recipe = recipe_of().override({"model.name": "test_vit", "model.weights": "random", "data.batch_size": 8})
+    recipe = recipe.override({"optimisation.memory_format": "contiguous"})
+    data = data_of(64, train=16)
+    loaded = load_model(recipe.model, num_outputs=5, image_size=64, seed=0)
+    ground = Ground(recipe, loaded, data, None)
+    with thread_count(1):
+        curve, weights = train_again(recipe.override({"seed": 7}), ground, LOSS, should_stop=lambda: False)
+        found = Judge(loaded, data, LOSS, winner=weights)
+    assert found.value == pytest.approx(min(each.value for each in curve), rel=1e-5)
+    untouched = next(name for name in loaded.groups[0].parameters)
+    assert untouched in weights
+    same = train_again(recipe, ground, LOSS, should_stop=lambda: False)
+    assert untouched not in same[1], "with the seed of the search it is the base's"
+    assert train_again(recipe, ground, LOSS, should_stop=lambda: True) is None
