@@ -247,6 +247,12 @@ class Conductor:
                 return Action.CONTINUE
         return Action.STOP
 
+    def widen(self, slots: int) -> None:
+        """Let so many trials run at a time, if that is more than so far: nodes have joined."""
+        if slots > self.slots:
+            self.slots = slots
+            self.observer.note(f"nodes have joined: {slots} trials at a time")
+
     def say(self, note: str) -> None:
         """Tell a sentence that belongs to the search's result, once."""
         if note not in self.notes:

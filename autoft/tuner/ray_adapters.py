@@ -27,6 +27,7 @@ _CAUSES = {
 """What stands in Ray's error, and what is said of it."""
 _NOT_SHARED = "set up cluster storage"
 """The same, where Ray Tune does not find its folder on a node."""
+_COUNTED_EVERY_S = 5.0
 _STARTING_S = 20.0
 """Without a worker, as it is when the first ones start."""
 _STARVED_S = 120.0
@@ -78,15 +79,22 @@ class ConductedScheduler(TrialScheduler):
     Args:
         conductor: opened.
         ask: called in every turn of Tune's loop; raises what is to end it.
+        joined: asked now and then how many trials there is room for; None where no node can join.
     """
 
-    def __init__(self, conductor: Conductor | Relay, ask: Callable[[], None] = nothing) -> None:
+    def __init__(
+        self,
+        conductor: Conductor | Relay,
+        ask: Callable[[], None] = nothing,
+        joined: Callable[[], int] | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor, self._ask = conductor, ask
         self._stopped: set[str] = set()
         self._reached: dict[str, int] = {}
         """By trial of Tune, its newest evaluation."""
         self._waiting_since: float | None = None
+        self._joined, self._counted_at = joined, time.monotonic()
         self._controller: TuneController | None = None
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
@@ -144,8 +152,16 @@ class ConductedScheduler(TrialScheduler):
         self._ask()
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
+        self._look_for_nodes()
         self._look_for_workers(waiting=bool(pending) and not any(trial.status == Trial.RUNNING for trial in trials))
         return pending[0] if pending else None
+
+    def _look_for_nodes(self) -> None:
+        """Let more trials run at a time when nodes have joined."""
+        now = time.monotonic()
+        if self._joined and now - self._counted_at > _COUNTED_EVERY_S:
+            self._counted_at = now
+            self._conductor.widen(self._joined())
 
     def _look_for_workers(self, *, waiting: bool) -> None:
         """Say when all trials have been waiting for a while, as they do when all nodes are gone.

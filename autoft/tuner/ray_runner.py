@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def run_on_ray(
     scratch: Path,
     *,
     supply: Supply | None = None,
+    joined: Callable[[], int] | None = None,
     borrowed: bool = False,
 ) -> None:
     """Run until the conductor has no more trials.
@@ -35,6 +37,7 @@ def run_on_ray(
         slots: trials at a time.
         scratch: a folder for Ray Tune's own files, of no use afterwards.
         supply: what workers on other nodes need; None where there are none.
+        joined: asked now and then how many trials there is room for, as nodes join; None where none can.
         borrowed: Ray goes on when the search is over, so that nothing may be left in it.
 
     Raises:
@@ -42,9 +45,10 @@ def run_on_ray(
         StorageError: the storage refuses what the trials need.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)  # all workers start at once, not one after the other
+    most = slots.count if joined is None else max(slots.count, conductor.trials_to_come)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once, not one after the other
     with remembered() as ask:
-        scheduler = ConductedScheduler(conductor, ask)
+        scheduler = ConductedScheduler(conductor, ask, joined)
         meeting = Meeting.called(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
         parcel = Parcel.pack(context, meeting, slots, supply)
         tuner = _tuner(conductor, scheduler, parcel, slots, scratch)

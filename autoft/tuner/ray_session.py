@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,8 @@ _ANSWER_S = 5.0
 """For a cluster's address to take a connection."""
 _JOIN_S = 60.0
 """For a cluster that answers to take this process in."""
+_NODES_S = 300.0
+"""For a cluster that has just been started to get its first node that can run a trial."""
 _LOCAL = "local"
 
 
@@ -72,6 +74,18 @@ class RaySession:
     def alone(self) -> bool:
         """Whether it is this machine's and the search's own: no other node can join."""
         return self.address == _LOCAL
+
+    def started_nodes(self, notify: Callable[[str], None]) -> tuple[Node, ...] | None:
+        """The same; while no node has a CPU, as when a cluster starts, one is waited for."""
+        end, told = time.monotonic() + _NODES_S, False
+        while (nodes := self.nodes()) is not None and not any(node.cpus for node in nodes):
+            if time.monotonic() >= end:
+                break
+            if not told:
+                notify(f"no node of the cluster has CPUs for trials yet; waiting for one, {_NODES_S:.0f} s at most")
+            told = True
+            time.sleep(1.0)
+        return nodes
 
     def nodes(self) -> tuple[Node, ...] | None:
         """The living nodes with all that they have, whoever else uses it; None where there is this machine alone."""

@@ -188,14 +188,14 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
         if module is None:
             check_before_spending(config, base, given.space)
         with ray_session(given.address) as ray:
-            room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.nodes())
+            room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note))
             ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
             for note in ground.notes:
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
             try:
-                return opened.run(folder, ray, None if ray.alone else _supply(config, source, ground))
+                return opened.run(folder, ray, room, None if ray.alone else _supply(config, source, ground))
             finally:
                 if config.search.record_curves:
                     conductor = opened.conductor
@@ -215,14 +215,15 @@ class _OpenSearch:
     objectives: tuple[Objective, ...]
     """Where there are several."""
 
-    def run(self, folder: RunFolder, ray: RaySession, supply: Supply | None) -> SearchResult:
+    def run(self, folder: RunFolder, ray: RaySession, room: Room, supply: Supply | None) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, forecast, confirmation = self.conductor, self.outlook.forecast, self.confirmation
         relay = Relay(conductor, self._confirm)
         context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
             slots = forecast.layout.slots
-            run_on_ray(relay, context, slots, folder.scratch, supply=supply, borrowed=ray.borrowed)
+            joined = None if supply is None else partial(_at_a_time, room, ray, slots.cpus)
+            run_on_ray(relay, context, slots, folder.scratch, supply=supply, joined=joined, borrowed=ray.borrowed)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return self._conclude(folder, self.closing, said)
@@ -378,6 +379,11 @@ def _supply(config: SearchConfig, source: Data, ground: Ground) -> Supply:
     settings = ground.recipe.data
     assert settings.split_seed is not None, "laid with the ground"
     return Supply.of(source, settings, seed=settings.split_seed, max_bytes=config.data.max_bytes)
+
+
+def _at_a_time(room: Room, ray: RaySession, cpus: int) -> int:
+    """How many trials there is room for on the nodes that the cluster has now."""
+    return replace(room, nodes=ray.nodes() or room.nodes).slots(cpus).count
 
 
 def _folder(config: SearchConfig, model: str) -> RunFolder:

@@ -1,6 +1,7 @@
 """Ray clusters of several nodes on this machine, with GPUs that are invented."""
 
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,23 +40,36 @@ def worker_below(node, run):
 
 
 class Mark(nn.Module):
-    """Leaves a file for every process that it runs in: ``node-pid`` with the GPUs that it was given."""
+    """Leaves a file for every process that it runs in, ``node-pid`` with the GPUs that it was given.
 
-    def __init__(self, folder):
+    Where there are GPUs it waits for as many such processes as are to meet.
+    """
+
+    def __init__(self, folder, meet):
         super().__init__()
-        self.folder = str(folder)
+        self.folder, self.meet = Path(folder), meet
 
     def forward(self, x):
         where = ray.get_runtime_context()
-        file = Path(self.folder, f"{where.get_node_id()}-{os.getpid()}")
+        gpus = " ".join(where.get_accelerator_ids().get("GPU", ()))
+        file = self.folder / f"{where.get_node_id()}-{os.getpid()}"
         if not file.exists():
-            file.write_text(" ".join(where.get_accelerator_ids().get("GPU", ())))
+            file.write_text(gpus)
+            end = time.monotonic() + 120
+            while gpus and len(marks(self.folder)) < self.meet and time.monotonic() < end:
+                time.sleep(0.05)
         return x
+
+
+def marks(folder):
+    """Node and GPUs of every process that was given GPUs."""
+    found = [(path.name.partition("-")[0], path.read_text()) for path in folder.glob("*-*") if path.is_file()]
+    return sorted(mark for mark in found if mark[1])
 
 
 class Located(TinyNet):
     """Tells where it runs."""
 
-    def __init__(self, folder="."):
+    def __init__(self, folder=".", meet=1):
         super().__init__()
-        self.block1.append(Mark(folder))
+        self.block1.append(Mark(folder, meet))

@@ -1,10 +1,10 @@
-"""A search on three nodes of one machine, of which one has a cache folder of its own; the GPUs are invented."""
+"""A search on three nodes of one machine, of which one joins late with a cache folder of its own; GPUs are invented."""
 
 import numpy as np
 import pytest
 import ray
 import torch
-from clusters import Located, cluster
+from clusters import Located, cluster, marks
 
 import autoft
 from autoft.errors import ConfigError
@@ -15,15 +15,16 @@ PLAIN = {"confirm": "off", "reuse": "off"} | {f"search.{name}": "off" for name i
 
 
 class Counting(Silent):
-    """Counts the trials that run at the same time."""
+    """Counts the trials that run at the same time, and lets a node join when the first one starts."""
 
-    def __init__(self):
-        self.running, self.most, self.slots = set(), 0, 0
+    def __init__(self, join):
+        self.running, self.most, self.slots, self.join, self.joined = set(), 0, 0, join, None
 
     def started(self, plan):
         self.slots = plan.slots
 
     def trial_started(self, trial):
+        self.joined = self.joined or self.join()
         self.running.add(trial.number)
         self.most = max(self.most, len(self.running))
 
@@ -32,13 +33,10 @@ class Counting(Silent):
 
 
 @pytest.fixture(scope="module")
-def three_nodes(tmp_path_factory):
-    """A head without CPUs, a node whose one GPU is shared by two, and one with the CPUs for one worker."""
-    other = tmp_path_factory.mktemp("other-cache")
+def nodes():
+    """A head without CPUs, and a node whose one GPU two workers can share."""
     with cluster() as found:
-        first = found.add_node(num_cpus=4, num_gpus=1)
-        second = found.add_node(num_cpus=1, num_gpus=1, env_vars={"AUTOFT_CACHE_DIR": str(other)})
-        yield found, first.node_id, second.node_id, other
+        yield found, found.add_node(num_cpus=4, num_gpus=1).node_id
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +62,18 @@ def search(address, points, path, *, model=None, **overrides):
     )
 
 
-def test_trials_fill_the_nodes_and_share_their_gpus_as_asked(three_nodes, points, tmp_path):
-    found, first, second, other = three_nodes
-    seen = Counting()
+def test_trials_fill_the_nodes_also_one_that_joins_and_share_their_gpus_as_asked(nodes, points, tmp_path):
+    (found, first), other = nodes, tmp_path / "other-cache"
+    late = {"num_cpus": 1, "num_gpus": 1, "env_vars": {"AUTOFT_CACHE_DIR": str(other)}}
+    seen = Counting(lambda: found.add_node(**late))
     resources = {"resources.gpus_per_worker": 0.5, "resources.device": "cpu", "resources.cpus_per_worker": 1}
-    result = search(found.address, points, tmp_path, observer=seen, **resources)
+    model = Located(tmp_path, meet=3)
+    result = search(found.address, points, tmp_path, model=model, observer=seen, **resources)
     assert not ray.is_initialized()
     assert len(result.records) == 8
     assert all(record.state.finished and record.state.name != "FAIL" for record in result.records)
-    assert (seen.slots, seen.most) == (3, 3)
-    places = [(path.name.partition("-")[0], path.read_text()) for path in tmp_path.glob("*-*") if path.is_file()]
-    assert sorted(place for place in places if place[0] in {first, second}) == sorted(
-        [(first, "0"), (first, "0"), (second, "0")]
-    )
+    assert (seen.slots, seen.most) == (2, 3)
+    assert marks(tmp_path) == sorted([(first, "0"), (first, "0"), (seen.joined.node_id, "0")])
     assert list(other.glob("tensors-*")), "the other node made the data ready for itself"
 
 
@@ -84,15 +81,18 @@ def test_trials_fill_the_nodes_and_share_their_gpus_as_asked(three_nodes, points
     ("asked", "told"),
     [
         ({"resources.gpus_per_worker": 3}, "gpus_per_worker: 3 asked for, but the largest node has 1"),
-        ({"resources.workers_per_trial": 3, "resources.gpus_per_worker": 1}, "there is room for 2"),
+        (
+            {"resources.workers_per_trial": 3, "resources.gpus_per_worker": 1},
+            "3 of 1 CPU and 1 GPU each asked for, but there is room for",
+        ),
     ],
 )
-def test_what_the_cluster_does_not_have_is_refused_at_once(three_nodes, points, tmp_path, asked, told):
+def test_what_the_cluster_does_not_have_is_refused_at_once(nodes, points, tmp_path, asked, told):
     with pytest.raises(ConfigError, match=told):
-        search(three_nodes[0].address, points, tmp_path, **asked)
+        search(nodes[0].address, points, tmp_path, **asked)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_gpu_that_is_none_ends_the_search_with_the_remedy(three_nodes, points, tmp_path):
+def test_a_gpu_that_is_none_ends_the_search_with_the_remedy(nodes, points, tmp_path):
     with pytest.raises(autoft.AutoftError, match=r"was given a GPU, but torch sees none there.*resources\.device=cpu"):
-        search(three_nodes[0].address, points, tmp_path, **{"resources.max_concurrent_trials": 1})
+        search(nodes[0].address, points, tmp_path, **{"resources.max_concurrent_trials": 1})

@@ -96,6 +96,16 @@ def test_no_trial_is_drawn_while_all_slots_are_busy():
     assert conductor.next_trial() == Assignment(2, RECIPE)
 
 
+def test_more_trials_run_at_a_time_when_there_is_room_and_never_fewer():
+    conductor = conduct(ScriptedPolicy(9), slots=1)
+    conductor.next_trial()
+    assert conductor.next_trial() is Turn.WAIT
+    conductor.widen(2)
+    assert isinstance(conductor.next_trial(), Assignment)
+    conductor.widen(1)
+    assert conductor.slots == 2
+
+
 def test_a_stopped_trial_is_pruned_with_rule_and_sentence():
     conductor = run_to_end(conduct(ScriptedPolicy(2, {(1, 2): stop("plateau", "it rests")})))
     pruned = conductor.ledger.trials()[1]

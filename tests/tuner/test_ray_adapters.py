@@ -19,7 +19,7 @@ class Listening:
     used_up = None
 
     def __init__(self):
-        self.causes, self.refused, self.notes = [], [], []
+        self.causes, self.refused, self.notes, self.slots = [], [], [], 2
 
     def hear(self, number, report):
         self.refused += [report.refused] if report.refused else []
@@ -27,6 +27,9 @@ class Listening:
 
     def lost(self, number, cause):
         self.causes.append((number, cause))
+
+    def widen(self, slots):
+        self.slots = slots
 
     def say(self, note):
         self.notes.append(note)
@@ -94,3 +97,17 @@ def test_a_search_without_workers_says_so_and_ends_with_its_budget(tmp_path, mon
         scheduler.choose_trial_to_run(controller)
     trial.status = Trial.RUNNING
     assert scheduler.choose_trial_to_run(controller) is None
+
+
+def test_nodes_that_join_are_counted_now_and_then(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(ray_adapters.time, "monotonic", lambda: now[0])
+    conductor, asked = Listening(), []
+    scheduler = ConductedScheduler(conductor, joined=lambda: asked.append(now[0]) or 4)
+    controller = types.SimpleNamespace(get_trials=list)
+    for _ in range(3):
+        scheduler.choose_trial_to_run(controller)
+        now[0] += 3.0
+    scheduler.choose_trial_to_run(controller)
+    assert asked == [106.0]
+    assert conductor.slots == 4

@@ -65,6 +65,10 @@ class Relay:
         """Which budget of what runs now is used up."""
         return self._now.used_up
 
+    def widen(self, slots: int) -> None:
+        """Let so many trials run at a time, if that is more than so far."""
+        self._now.widen(slots)
+
     def say(self, note: str) -> None:
         """Tell a sentence that belongs to the search's result, once."""
         self.trials.say(note)
