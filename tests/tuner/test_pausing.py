@@ -170,16 +170,21 @@ def test_an_interruption_leaves_pauses_as_they_are_and_the_next_start_can_thaw_t
     assert second.next_trial() is Turn.FINISHED
 
 
+def tune_trial(trial_id, failures=0):
+    facts = SimpleNamespace(num_failures=failures)
+    return SimpleNamespace(trial_id=trial_id, config={"number": 0}, run_metadata=facts, error_file=None)
+
+
 def test_the_end_of_an_old_tune_trial_says_nothing_of_the_thawed_one():
     conductor = conduct(ScriptedPolicy(1, pauses=[(0, 1)], due=[0]))
-    searcher = ConductedSearcher(conductor)
+    searcher, scheduler = ConductedSearcher(conductor), ConductedScheduler(conductor)
     assert searcher.suggest("first")["known"] == 0
-    conductor.hear(0, report(1))
-    searcher.on_trial_complete("first")
+    told = {REPORT: json.dumps(report(1).plain())}
+    assert scheduler.on_trial_result(None, tune_trial("first"), told) == "STOP"
     assert searcher.suggest("second") == {"number": 0, "recipe": RECIPE, "known": 1}
-    searcher.on_trial_complete("first", error=True)
+    scheduler.on_trial_error(None, tune_trial("first", failures=3))
     assert conductor.records[0].state == TrialState.RUNNING
-    searcher.on_trial_complete("second", error=True)
+    scheduler.on_trial_error(None, tune_trial("second", failures=3))
     assert conductor.records[0].state == TrialState.FAIL
     assert conductor.next_trial() is Turn.FINISHED
 
@@ -190,8 +195,7 @@ def test_a_tune_trial_that_starts_again_after_it_was_told_to_stop_is_not_heard()
     scheduler = ConductedScheduler(conductor)
 
     def tell(trial_id, report):
-        trial = SimpleNamespace(trial_id=trial_id, config={"number": 0})
-        return scheduler.on_trial_result(None, trial, {REPORT: json.dumps(report.plain())})
+        return scheduler.on_trial_result(None, tune_trial(trial_id), {REPORT: json.dumps(report.plain())})
 
     conductor.next_trial()
     assert tell("first", report(1)) == "STOP"
