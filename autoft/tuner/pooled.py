@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from autoft.cache import Prepared
@@ -87,8 +88,14 @@ class Pooled:
 def linear_scores(task: Task, train: tuple[Array, Array], val: tuple[Array, Array]) -> Mapping[str, float]:
     """All metrics on ``val`` of a linear model fitted to ``train``, each features and targets.
 
-    A logistic regression, one per label where an item may have several, a ridge regression for numbers.
+    A logistic regression, one per label where an item may have several, a ridge regression for numbers. On one thread:
+    products this small only wait for each other on several, and where cores are busy they wait for long.
     """
+    with threadpool_limits(1):
+        return _scores(task, train, val)
+
+
+def _scores(task: Task, train: tuple[Array, Array], val: tuple[Array, Array]) -> Mapping[str, float]:
     (features, targets), (others, truth) = train, val
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0

@@ -72,7 +72,7 @@ def test_the_same_seed_finds_the_same_and_a_resumed_study_does_not_look_again(wo
     again = find(world, context, MemoryLedger(SCORE))
     assert {**again.plain(), "seconds": 0} == {**found.plain(), "seconds": 0}
     ledger.set_meta(PROBE, {**found.plain(), "head": "damped"})
-    assert find(world, None, ledger).head == "damped"
+    assert find(world, context, ledger).head == "damped"
 
 
 def test_without_reuse_the_features_are_computed_and_no_head_is_trained(world, context):
