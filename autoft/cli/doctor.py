@@ -22,8 +22,8 @@ def doctor(
         ),
     ] = None,
     storage_path: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where runs are kept; by http always ~/runs.")
-    ] = Path("runs"),
+        Path | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs. By http always ~/runs.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what would stop, slow down or expose a search, and say what to do. Exit code 1 if there is an error."""
@@ -32,13 +32,21 @@ def doctor(
     from autoft.cli.output import print_json, say
     from autoft.doctor import Finding, Level, Report, agreement, examine, facts_here
     from autoft.doctor.cluster import reports_of
+    from autoft.errors import ConfigError
 
+    by_http = address is not None and address.startswith("http")
+    if by_http and storage_path is not None:
+        raise ConfigError(
+            f"--storage-path {storage_path}: has no effect by http, where a job looks at ~/runs; leave it out, or ask "
+            "with --address ray://HOST:PORT"
+        )
+    runs = storage_path or Path("runs")
     together: Sequence[Finding] = ()
     if address is None:
-        facts = facts_here(storage_path)
+        facts = facts_here(runs)
         reports = [Report(platform.node() or "here", examine(facts), facts.versions)]
     else:
-        reports = _by_job(address) if address.startswith("http") else reports_of(address, storage_path)
+        reports = _by_job(address) if by_http else reports_of(address, runs)
         together = agreement(reports)
     found = [*together, *(finding for report in reports for finding in report.findings)]
     counts = {level: sum(each.level is level for each in found) for level in Level}

@@ -29,7 +29,8 @@ def doctor(capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
 
     def run(*arguments):
-        given = ["doctor", f"--storage-path={tmp_path / 'runs'}", *arguments]
+        by_http = any("http://" in argument for argument in arguments)
+        given = ["doctor", *([] if by_http else [f"--storage-path={tmp_path / 'runs'}"]), *arguments]
         code = guarded(lambda: app(given, standalone_mode=False))
         return code, *capsys.readouterr()
 
@@ -128,3 +129,9 @@ def test_every_node_of_a_cluster_is_asked(cluster, tmp_path):
         ports = [finding for finding in node["findings"] if finding["subject"] == "ports"]
         assert any("Ray's head" in finding["text"] and "with a token" in finding["text"] for finding in ports)
     assert done.returncode == (1 if told["counts"]["error"] else 0)
+
+
+def test_a_folder_that_a_job_would_not_look_at_is_refused(doctor):
+    code, _, err = doctor("--address=http://127.0.0.1:1", "--storage-path=elsewhere")
+    assert code == 2
+    assert "--storage-path elsewhere: has no effect by http" in err
