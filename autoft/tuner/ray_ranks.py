@@ -125,12 +125,9 @@ class RayTeam:
     def _call(self) -> Iterator[None]:
         """Have the others listen, and watch over them meanwhile."""
         self._raise(self._heard(self._following))  # of the call before: they rest
-        self._following, through = [other.follow.remote() for other in self._others], threading.Event()
-        threading.Thread(target=_watch, args=(self._following, through), daemon=True).start()
-        try:
+        self._following = [other.follow.remote() for other in self._others]
+        with _watched(self._following):
             yield
-        finally:
-            through.set()
 
     def _meet(self) -> None:
         here = ray.get_runtime_context().get_node_id()
@@ -143,7 +140,8 @@ class RayTeam:
             joining = [
                 other.join.remote(meeting, rank, world, cards=self._cards) for rank, other in enumerate(self._others, 1)
             ]
-            join(meeting, 0, world, cards=self._cards)
+            with _watched(joining):
+                join(meeting, 0, world, cards=self._cards)
             self._raise(self._heard(joining))
         finally:
             file.unlink(missing_ok=True)
@@ -180,17 +178,30 @@ def _as_error(trouble: Trouble) -> Exception:
     return kind(f"rank {trouble.rank}: {trouble.sentence}")
 
 
-def _watch(following: list["ray.ObjectRef[Any]"], through: threading.Event) -> None:
-    """End this process if another rank's is gone and it waits for it, as it may when a node lost its power.
+@contextmanager
+def _watched(asked: list["ray.ObjectRef[Any]"]) -> Iterator[None]:
+    """Within the block this process does not outwait the other ranks."""
+    through = threading.Event()
+    threading.Thread(target=_watch, args=(list(asked), through), daemon=True).start()
+    try:
+        yield
+    finally:
+        through.set()
+
+
+def _watch(asked: list["ray.ObjectRef[Any]"], through: threading.Event) -> None:
+    """End this process if another rank is gone or in trouble and it waits for it, as it may when a node lost its power.
 
     Ray then starts the trial's actor again, with new ranks.
     """
-    for reference in following:
+    while asked:
+        done, asked = ray.wait(asked, num_returns=1)
         try:
-            ray.get(reference)
+            failed = ray.get(done[0]) is not None
         except RayError:
-            if not through.wait(_GRACE_S):
-                os._exit(1)
+            failed = True
+        if failed and not through.wait(_GRACE_S):
+            os._exit(1)
 
 
 def _free_port() -> int:
