@@ -58,8 +58,7 @@ class Feed:
         steps = [_step(Moment(stage, epoch, step, ranks.rank), order[step], ranks) for step in range(start, len(order))]
         for moment, share, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[2], part[0]))):
             targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
-            others = (ranks.rank,) if ranks.rank else ()
-            seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step, *others)
+            seed = stream_seed(self._recipe.seed, "forward", *moment.key)
             yield Batch(moment, found, targets, seed, share)
 
 

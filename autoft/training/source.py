@@ -39,10 +39,14 @@ class Moment:
     whole: int | None = None
     """Items of the whole batch; None if they are the rank's own."""
 
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What the streams of this step are named by; each rank has its own."""
+        return (self.stage, self.epoch, self.step, *([self.rank] if self.rank else []))
+
     def stream(self, seed: int, purpose: str) -> np.random.Generator:
-        """The generator of this step for ``purpose``; each rank has its own."""
-        others = (self.rank,) if self.rank else ()
-        return stream(seed, purpose, self.stage, self.epoch, self.step, *others)
+        """The generator of this step for ``purpose``."""
+        return stream(seed, purpose, *self.key)
 
     def choice(self, variants: Sequence[Variant], count: int, seed: int, purpose: str) -> Array:
         """The variants of ``count`` items of the rank, int64 (count,): those they have however many ranks there are."""

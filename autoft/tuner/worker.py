@@ -182,9 +182,10 @@ class Worker:
                 return _advance(trainer, folder)
             except Exception as error:  # noqa: BLE001 - the trial boundary: what is not mended is raised
                 cause = self._team.cause(error)
-                losses += isinstance(cause, LostRankError)
-                again = 0 < losses <= _LOST_RANKS or (is_out_of_memory(cause) and self._halve(trainer, work))
-                if not again:
+                lost = isinstance(cause, LostRankError)
+                losses += lost
+                replaced = lost and losses <= _LOST_RANKS
+                if not replaced and not (is_out_of_memory(cause) and self._halve(trainer, work)):
                     raise cause from (None if cause is error else error)
             trainer = self._take_up(work, folder)  # outside of the handler, which holds what filled the memory
 

@@ -7,7 +7,7 @@ from tiny import TinyNet, tiny_data
 from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.tuner.prepare import lay_ground, worker_context
-from autoft.tuner.worker import Worker
+from autoft.tuner.worker import Alone, LostRankError, Worker
 
 RECIPE = {
     "model": "tiny.TinyNet",
@@ -22,11 +22,11 @@ def ground():
     return lay_ground(Recipe.parse(RECIPE, where="test"), tiny_data(), module=TinyNet(), notify=lambda _text: None)
 
 
-def a_worker(ground, folder):
+def a_worker(ground, folder, team=None):
     context = worker_context(
         ground, Objective("accuracy", "max"), folder, threads=1, deadline=None, device="cpu", reuse=None
     )
-    return Worker(lambda: context)
+    return Worker(lambda: context, team)
 
 
 def reports(worker):
@@ -158,6 +158,28 @@ def test_a_trial_that_does_not_fit_with_a_single_item_crashes_with_the_cause(tmp
     while not found[-1].done:
         found.append(worker.step())
     assert "memory" in found[-1].crash
+
+
+class Losing(Alone):
+    """A team whose first failure is said to be a lost rank."""
+
+    def __init__(self):
+        self.lost = 0
+
+    def cause(self, error):
+        self.lost += 1
+        return LostRankError("gone") if self.lost == 1 else error
+
+
+def test_a_trial_that_fails_by_itself_after_a_rank_was_lost_is_not_tried_for_ever(tmp_path):
+    recipe = Recipe.parse(RECIPE, where="test")
+    net = TinyNet(fail_in_training=True)
+    ground = lay_ground(recipe, tiny_data(), module=net, notify=lambda _text: None)
+    team = Losing()
+    worker = a_worker(ground, tmp_path / "trials", team)
+    worker.begin(0, settings_of(ground))
+    assert worker.step().crash == "RuntimeError: this network never trains"
+    assert team.lost == 2
 
 
 def settings_of(ground):
