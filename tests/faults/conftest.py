@@ -4,22 +4,15 @@ import os
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import command
+from pictures import write_pictures
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     """240 generated images of 32 pixels in three classes, as an .npz file."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(240) % 3
-    images = rng.integers(0, 120, (240, 32, 32, 3))
-    for image, label in zip(images, labels, strict=True):
-        image[10 * label : 10 * label + 10] += 90
-    path = tmp_path_factory.mktemp("data") / "pictures.npz"
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
-    return path
+    return write_pictures(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

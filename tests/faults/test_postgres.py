@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from commands import wait_for
-from postgres import PASSWORD, Postgres, why_not
+from postgres import PASSWORD, serving
 
 import autoft
 from autoft.errors import StorageError
@@ -14,11 +14,7 @@ from autoft.study import read_study
 
 @pytest.fixture(scope="module")
 def postgres():
-    if reason := why_not():
-        pytest.skip(reason)
-    server = Postgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 def told(process):

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
+from pictures import write_pictures
 from submitter_contract import FAILING
 
 from autoft.errors import AutoftError
@@ -89,14 +89,7 @@ def failed(submitter, package):
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     """A folder with 240 generated images of 32 pixels in three classes, as an .npz file."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(240) % 3
-    images = rng.integers(0, 120, (240, 32, 32, 3))
-    for image, label in zip(images, labels, strict=True):
-        image[10 * label : 10 * label + 10] += 90
-    folder = tmp_path_factory.mktemp("shipped")
-    np.savez(folder / "pictures.npz", images=images.astype(np.uint8), labels=labels)
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("shipped")).parent
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
-from postgres import Postgres, why_not
+from postgres import serving
 
 from autoft.record import Evaluation, Objective, Proposal
 from autoft.study import OptunaLedger, sqlite_url
@@ -24,11 +24,7 @@ def empty_database(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def postgres():
-    if reason := why_not():
-        pytest.skip(reason)
-    server = Postgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 PASSWORD = "hunter2-hunter2"
 
 
@@ -80,3 +82,12 @@ class Postgres:
             command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **user
         )
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+
+
+def serving():
+    """A server for the length of a fixture; skips where there can be none."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = Postgres()
+    yield server
+    server.close()
