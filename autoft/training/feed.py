@@ -1,7 +1,7 @@
 """The batches of an epoch: which items, read ahead of the training."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from autoft.data.feed import epoch_batches, read_ahead
 from autoft.data.metrics import Array
 from autoft.recipe import Recipe
 from autoft.streams import stream_seed
-from autoft.training.ranks import ALONE, Ranks, Share, part_of
-from autoft.training.source import Moment, Source
+from autoft.training.moment import Moment, moment_of
+from autoft.training.ranks import ALONE, Ranks, Share
+from autoft.training.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Batch:
     found: Any
     """What `Source.read` gave: what `Source.rows` takes."""
     targets: Tensor
-    """As the task has them, on the device."""
+    """Of the items that the rank reads, as the task has them, on the device."""
     forward_seed: int
     """Of dropout and drop path in this step."""
     share: Share
@@ -55,15 +56,15 @@ class Feed:
     ) -> Generator[Batch, None, None]:
         """A rank's part of the batches of an epoch from number ``start`` on, the next one being read meanwhile."""
         order = self.order(stage, epoch)
-        steps = [_step(Moment(stage, epoch, step, ranks.rank), order[step], ranks) for step in range(start, len(order))]
+        steps = [self._step(stage, epoch, step, order[step], ranks) for step in range(start, len(order))]
         for moment, share, indices, found in read_ahead(steps, lambda part: (*part, source.read(part[2], part[0]))):
             targets = torch.from_numpy(self._data.targets[indices]).to(self._device)
-            seed = stream_seed(self._recipe.seed, "forward", *moment.key)
+            own = [ranks.rank] if ranks.rank else []  # dropout and drop path are of a rank
+            seed = stream_seed(self._recipe.seed, "forward", stage, epoch, moment.step, *own)
             yield Batch(moment, found, targets, seed, share)
 
-
-def _step(moment: Moment, items: Array, ranks: Ranks) -> tuple[Moment, Share, Array]:
-    """A rank's part of a training step."""
-    share = ranks.share(len(items))
-    first = share.first if share.size else 0
-    return replace(moment, first=first, whole=len(items)), share, part_of(items, share)
+    def _step(self, stage: str, epoch: int, step: int, items: Array, ranks: Ranks) -> tuple[Moment, Share, Array]:
+        """A rank's part of a training step, and the items that it reads."""
+        share = ranks.share(len(items))
+        moment = moment_of(self._recipe, stage, epoch, step, share)
+        return moment, share, items[moment.part.places]

@@ -4,10 +4,8 @@ Both give the same bits on the CPU; which one it is decides nothing but the time
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from torch import Tensor
 
 from autoft.cache import Activations
@@ -15,43 +13,14 @@ from autoft.data import DataHandle
 from autoft.data.augment import augment, mixup
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
-from autoft.data.variants import MIRRORED, PLAIN, Variant, draw_variants, drawn, variants_of
+from autoft.data.variants import Variant, drawn, variants_of
 from autoft.model import laid_out, padded
 from autoft.recipe import Recipe
 from autoft.record import ModelCard
-from autoft.streams import stream
 from autoft.training.forward import Forward, Inputs
+from autoft.training.moment import Moment
 
 Rows: TypeAlias = Tensor | Inputs
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A training step of a rank: what its random draws are keyed by."""
-
-    stage: str
-    epoch: int
-    step: int
-    """Within the epoch."""
-    rank: int = 0
-    first: int = 0
-    """Place of the rank's first item in the whole batch."""
-    whole: int | None = None
-    """Items of the whole batch; None if they are the rank's own."""
-
-    @property
-    def key(self) -> tuple[str | int, ...]:
-        """What the streams of this step are named by; each rank has its own."""
-        return (self.stage, self.epoch, self.step, *([self.rank] if self.rank else []))
-
-    def stream(self, seed: int, purpose: str) -> np.random.Generator:
-        """The generator of this step for ``purpose``."""
-        return stream(seed, purpose, *self.key)
-
-    def choice(self, variants: Sequence[Variant], count: int, seed: int, purpose: str) -> Array:
-        """The variants of ``count`` items of the rank, int64 (count,): those they have however many ranks there are."""
-        whole = replace(self, rank=0).stream(seed, purpose)
-        return draw_variants(variants, self.whole or count, whole)[self.first : self.first + count]
 
 
 class Source(Protocol):
@@ -67,8 +36,9 @@ class Source(Protocol):
         ...
 
     def rows(self, found: Any, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
-        """The activation at the boundary, augmented and mixed, with its targets; the model must be in its modes for
-        training.
+        """The activation at the boundary, augmented and mixed, with its targets, of the rank's own items.
+
+        The model must be in its modes for training.
         """
         ...
 
@@ -100,7 +70,7 @@ class Pixels:
         if self._views is None:
             return found
         assert self._recipe is not None
-        return drawn(found, indices, self._views, _choice(self._recipe, self._views, len(indices), moment))
+        return drawn(found, indices, self._views, _choice(self._recipe, self._views, moment))
 
     def rows(self, found: Inputs, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
         """Augmented, normalised, run through the prefix, and mixed before or after it."""
@@ -118,11 +88,10 @@ class Pixels:
         return self._forward.prefix(laid), targets
 
     def _augmented(self, images: Tensor, moment: Moment) -> Tensor:
-        """Afresh; which items are mirrored does not depend on the number of ranks."""
+        """Afresh."""
         assert self._recipe is not None
-        seed, kind = self._recipe.seed, self._recipe.data.augment
-        flips = moment.choice((PLAIN, MIRRORED), len(images), seed, "augment").astype(bool)
-        return augment(images, kind, moment.stream(seed, "augment"), flips=flips)
+        rng = moment.stream(self._recipe.seed, "augment")
+        return augment(images, self._recipe.data.augment, rng, part=moment.part)
 
     def look(self, indices: Array) -> Inputs:
         """Decoded items."""
@@ -153,7 +122,7 @@ class Cached:
 
     def read(self, indices: Array, moment: Moment) -> Tensor:
         """Rows at the boundary."""
-        choice = _choice(self._recipe, self._variants, len(indices), moment)
+        choice = _choice(self._recipe, self._variants, moment)
         return self._activations.read(indices, self._variants, choice)
 
     def rows(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
@@ -186,9 +155,9 @@ def can_train_from_cache(recipe: Recipe) -> bool:
     return bool(variants_to_keep(recipe))
 
 
-def _choice(recipe: Recipe, variants: Sequence[Variant], count: int, moment: Moment) -> Array:
+def _choice(recipe: Recipe, variants: Sequence[Variant], moment: Moment) -> Array:
     """The variant of each item of a batch."""
-    return moment.choice(variants, count, recipe.seed, "augment" if recipe.data.views == "fresh" else "view")
+    return moment.choice(variants, recipe.seed, "augment" if recipe.data.views == "fresh" else "view")
 
 
 def _mixed(recipe: Recipe, data: DataHandle, rows: Rows, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
@@ -197,5 +166,5 @@ def _mixed(recipe: Recipe, data: DataHandle, rows: Rows, targets: Tensor, moment
     if alpha == 0:
         return rows, targets
     fields = {"rows": rows} if isinstance(rows, Tensor) else rows
-    mixed, shares = mixup(fields, data.task.distribution(targets), alpha, moment.stream(recipe.seed, "mixup"))
+    mixed, shares = mixup(fields, data.task.distribution(targets), *moment.mixing(alpha, recipe.seed))
     return (mixed["rows"] if isinstance(rows, Tensor) else mixed), shares

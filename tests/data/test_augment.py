@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoft.data.augment import augment, draw_flips, mixup, normalise
+from autoft.data.augment import Part, augment, draw_flips, draw_mixup, mixup, normalise
 from autoft.errors import ConfigError
 from autoft.streams import stream
 
@@ -117,18 +117,32 @@ def test_normalise_is_the_formula_to_the_bit(seed, mean, std):
     assert np.array_equal(result.numpy(), expected.transpose(0, 3, 1, 2))
 
 
+@RANDOM_KINDS
+def test_some_items_of_a_batch_are_augmented_as_they_are_among_all(kind):
+    images, places = pictures(), np.array([3, 4, 5, 0, 11])
+    whole = augment(images, kind, stream(0, "augment"))
+    part = augment(images[places], kind, stream(0, "augment"), part=Part(places, len(images)))
+    assert torch.equal(part, whole[places])
+
+
 def test_mixup_mixes_inputs_and_targets_in_the_same_proportion():
-    inputs = torch.eye(6)[:, :, None]
-    mixed, targets = mixup({"input": inputs}, torch.eye(6), 0.4, stream(0, "mixup"))
+    share, partners = draw_mixup(0.4, 6, stream(0, "mixup"))
+    mixed, targets = mixup({"input": torch.eye(6)[:, :, None]}, torch.eye(6), share, partners)
     assert torch.equal(mixed["input"][:, :, 0], targets)
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
-    again, _ = mixup({"input": inputs}, torch.eye(6), 0.4, stream(0, "mixup"))
-    assert torch.equal(again["input"], mixed["input"])
-    other, _ = mixup({"input": inputs}, torch.eye(6), 0.4, stream(1, "mixup"))
-    assert not torch.equal(other["input"], mixed["input"])
+    torch.testing.assert_close(targets, share * torch.eye(6) + (1 - share) * torch.eye(6)[partners])
+
+
+def test_mixup_draws_follow_the_stream():
+    share, partners = draw_mixup(0.4, 6, stream(0, "mixup"))
+    again, same = draw_mixup(0.4, 6, stream(0, "mixup"))
+    other, _ = draw_mixup(0.4, 6, stream(1, "mixup"))
+    assert sorted(partners) == list(range(6))
+    assert (again, same.tolist()) == (share, partners.tolist())
+    assert other != share
 
 
 def test_mixup_of_whole_numbers_is_refused():
     fields = {"pixels": torch.zeros(2, 3), "tokens": torch.zeros(2, 3, dtype=torch.int64)}
     with pytest.raises(ConfigError, match=r"torch\.int64 in 'tokens'; use mixup: 0"):
-        mixup(fields, torch.eye(2), 0.4, stream(0, "mixup"))
+        mixup(fields, torch.eye(2), 0.5, np.array([1, 0]))

@@ -8,6 +8,7 @@ from autoft.training.ranks import Ranks
 
 SGD = {"opt": "sgd", "eval_every_steps": 1}
 TUNE = {"name": "tune", "unfreeze": 2, "norm": "eval"}
+MIX = {"mixup": 0.4, "mixup_at": "boundary"}
 
 
 def _settings(**more):
@@ -46,8 +47,9 @@ def test_many_ranks_train_as_one_process_does(staged, world):
     "settings",
     [
         pytest.param({"optimisation": {"ema_decay": 0.8}}, id="averaged weights"),
-        pytest.param({"augment": "flip"}, id="flips"),
-        pytest.param({"train": 18, "batch": 8}, id="a last batch of two for three ranks"),
+        pytest.param({"augment": "strong", "optimisation": {"mixup": 0.4}}, id="strongly augmented, pixels mixed"),
+        pytest.param({"augment": "flip", "optimisation": MIX}, id="flips, activations mixed"),
+        pytest.param({"train": 18, "augment": "light", "optimisation": MIX}, id="a last batch of two, light, mixed"),
         pytest.param({"optimisation": {"micro_batch": 2}}, id="accumulated gradients"),
         pytest.param({"optimisation": {"label_smoothing": 0.1, "opt": "sgd", "clip_grad": 0.1}}, id="clipped"),
     ],
