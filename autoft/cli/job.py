@@ -6,7 +6,7 @@ from pathlib import Path
 def job() -> None:
     """Run the order in the working folder."""
     from autoft.cli.output import note, say
-    from autoft.jobs.order import read_order
+    from autoft.jobs.order import TAKEN, read_order
 
     folder, home = Path.cwd(), Path.home()
     order = read_order(folder)
@@ -18,7 +18,7 @@ def job() -> None:
     from autoft.jobs.searching import search_options
 
     options = search_options(order, folder, home)
-    note(f"the run is {order.folder(home)} on the cluster")
+    note(f"{TAKEN}{order.folder(home)} on the cluster")
     from autoft.cli.outcome import watched
     from autoft.tuner.search import search
 

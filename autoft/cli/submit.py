@@ -40,7 +40,9 @@ WorkingDir = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Ship this folder: 100 MB at most when packed, no hidden files."),
 ]
-StartTimeout = Annotated[str, typer.Option(metavar="TIME", help="How long the cluster may take to start the job.")]
+StartTimeout = Annotated[
+    str, typer.Option(metavar="TIME", help="How long the job may take to start and to compare versions.")
+]
 OtherVersions = Annotated[bool, typer.Option("--other-versions", help="Go on where versions differ on both sides.")]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Follow the log; end with the job's exit code. Ctrl-C leaves the job running.")

@@ -12,7 +12,7 @@ from autoft.jobs.order import ENTRYPOINT, Order, check_versions, versions
 from autoft.jobs.package import packaged
 from autoft.jobs.submission import Submission, connected
 from autoft.jobs.submitter import Submitter
-from autoft.jobs.watch import raise_unless_successful, wait_for_start
+from autoft.jobs.watch import raise_unless_successful, wait_until_taken
 from autoft.recipe import parse_assignment
 from autoft.study import kept_url
 from autoft.tuner.config import SearchConfig, resolve_config
@@ -59,7 +59,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
         overrides: dotted overrides.
         address: of the cluster's dashboard; default: RAY_API_SERVER_ADDRESS, else port 8265 of this machine.
         working_dir: a folder that is shipped, 100 MB at most, without hidden files.
-        start_timeout_s: how long the cluster may take to start the job.
+        start_timeout_s: how long the cluster may take until the job has compared the versions.
         other_versions: whether versions may differ on both sides.
         submitter: where jobs run; default: the cluster at ``address``.
         notify: told in a sentence what should be known.
@@ -67,7 +67,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
     Raises:
         ConfigError: all that is wrong with the configuration at once; nothing was sent.
         ClusterError: the cluster cannot be reached, refuses, or cannot start the job.
-        JobFailedError: the job failed as soon as it had started.
+        JobFailedError: the job failed as soon as it had started, as where versions differ on both sides.
         DetachedError: Ctrl-C while it was about to start; the job is there.
     """
     changes = (
@@ -103,7 +103,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
         cluster.submit(submission.id, ENTRYPOINT, package, order.metadata())
     notify(f"submitted {submission.id}")
     try:
-        started = wait_for_start(cluster, submission.id, start_timeout_s)
+        started = wait_until_taken(cluster, submission.id, start_timeout_s)
     except KeyboardInterrupt:
         raise DetachedError(
             f"{submission.id}: is submitted, and starts unwatched; end it with autoft stop {submission.id}"

@@ -20,7 +20,7 @@ class _Run:
 
 
 class MemorySubmitter:
-    """A `Submitter` whose jobs go on while they are followed."""
+    """A `Submitter` whose jobs go on while somebody reads their logs."""
 
     address = "memory"
     is_open = False
@@ -49,8 +49,10 @@ class MemorySubmitter:
         return [run.job for run in self._runs.values()]
 
     def log(self, job: str) -> str:
-        """What was written until now."""
-        return self._run(job).log
+        """What was written until now; whoever looks again sees more."""
+        run = self._run(job)
+        self._advance(run)
+        return run.log
 
     def follow(self, job: str) -> Generator[str, None, None]:
         """Let the job go on, piece by piece."""

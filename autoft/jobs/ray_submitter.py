@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import aiohttp
@@ -122,13 +124,33 @@ class RaySubmitter:
             self._client.delete_job(job)
 
     def _tail(self, job: str) -> Iterator[str]:
-        with self._asking(job), asyncio.Runner() as runner:
+        with self._asking(job), _event_loop() as loop:
             tail = self._client.tail_job_logs(job)
-            while (text := runner.run(_next(tail))) is not None:
+            while (text := asyncio.run_coroutine_threadsafe(_next(tail), loop).result()) is not None:
                 yield text
 
     def _asking(self, job: str = "") -> Any:
         return _translated(self.address, job)
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop in a thread of its own, since the caller's may be running one, as in a notebook."""
+    opened: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+
+    async def live() -> None:
+        over = asyncio.Event()
+        opened.put((asyncio.get_running_loop(), over))
+        await over.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
+    thread.start()
+    loop, over = opened.get()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
 
 
 async def _next(tail: AsyncIterator[str]) -> str | None:

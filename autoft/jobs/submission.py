@@ -8,6 +8,7 @@ from autoft.errors import ClusterError
 from autoft.jobs.access import Access, access_to
 from autoft.jobs.fetch import fetch
 from autoft.jobs.job import Job, check_id
+from autoft.jobs.standing import Standing, standing_of
 from autoft.jobs.submitter import STOP_WAIT_S, Submitter
 from autoft.jobs.transfer import Received
 from autoft.jobs.watch import PACE, Pace, raise_unless_successful, wait_for_end
@@ -32,6 +33,10 @@ class Submission:
     def info(self) -> Job:
         """Where the job is."""
         return self.submitter.info(self.id)
+
+    def standing(self) -> Standing:
+        """How many trials have ended, the best value so far, and why it failed, as far as its log tells."""
+        return standing_of(self.submitter, self.info())
 
     def log(self) -> str:
         """What it has written so far."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autoft.errors import ClusterError, JobFailedError
 from autoft.jobs.job import Job, JobState
+from autoft.jobs.order import TAKEN
 from autoft.jobs.submitter import Submitter
 
 _NOT_FOUND, _MAX_REASON = 127, 600
@@ -39,6 +40,24 @@ def wait_for_start(submitter: Submitter, job: str, timeout_s: float, pace: Pace 
         pace.sleep(pace.every_s)
     if found.state is JobState.FAILED and found.exit_code is None:
         raise ClusterError(f"{job}: could not start; the cluster says: {reason(found)}")
+    return found
+
+
+def wait_until_taken(submitter: Submitter, job: str, timeout_s: float, pace: Pace = PACE) -> Job:
+    """The job of a search as soon as it has taken its order, or has ended.
+
+    Raises:
+        ClusterError: it cannot start, or has not got so far within the time.
+    """
+    until = pace.now() + timeout_s
+    wait_for_start(submitter, job, timeout_s, pace)
+    while not (found := submitter.info(job)).state.ended and TAKEN not in submitter.log(job):
+        if pace.now() >= until:
+            raise ClusterError(
+                f"{job}: has started, but has not taken its order within {timeout_s:g} s; it goes on: look with autoft "
+                f"logs {job}, end it with autoft stop {job}, or give a longer --start-timeout"
+            )
+        pace.sleep(pace.every_s)
     return found
 
 

@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial, create_trial
 
 from autoft.errors import StorageError
 from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState, best_evaluation
-from autoft.study.memory import MemoryLedger, as_json
+from autoft.study.memory import MemoryLedger
 from autoft.study.patience import Answer, Patience
-from autoft.study.storage import open_storage, quiet, shown_url, translated
+from autoft.study.storage import creation, open_storage, quiet, shown_url, translated
 
 PROPOSAL, EVALUATION = "proposal", "evaluation:"
 
@@ -49,8 +49,10 @@ class OptunaLedger(MemoryLedger):
             params=params,
             distributions=distributions,
             user_attrs={PROPOSAL: proposal.plain(), "origin": proposal.origin},
+            system_attrs=creation(),
         )
-        identity, number = self._written(self._creation(template))
+        identity = self._written(lambda: self._storage.create_new_trial(self.study._study_id, template))
+        number = self._storage.get_trial_number_from_id(identity)
         if number != len(self._records):
             raise StorageError(
                 f"study {self.study.study_name!r} at {shown_url(self.url)} was written to by another process; "
@@ -121,22 +123,6 @@ class OptunaLedger(MemoryLedger):
                 return write()
 
         return self._patience(once)
-
-    def _creation(self, template: FrozenTrial) -> Callable[[], tuple[int, int]]:
-        """What creates a trial once and gives its id and number, although the answer to a creation may be lost."""
-        place, asked = len(self._records), False
-
-        def create() -> tuple[int, int]:
-            nonlocal asked
-            if asked and self._backend.get_n_trials(self.study._study_id) > place:
-                identity = self._backend.get_trial_id_from_study_id_trial_number(self.study._study_id, place)
-                if self._backend.get_trial(identity).user_attrs == as_json(template.user_attrs):
-                    return identity, place
-            asked = True
-            identity = self._storage.create_new_trial(self.study._study_id, template)
-            return identity, self._storage.get_trial_number_from_id(identity)
-
-        return create
 
     def _end_row(self, identity: int, state: optuna.trial.TrialState, values: list[float] | None) -> None:
         try:

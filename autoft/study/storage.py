@@ -1,14 +1,18 @@
 """Where a study is stored: opening Optuna's storage, and saying in one sentence why it refuses."""
 
+import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
+from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -34,6 +38,7 @@ _OF_DRIVERS: dict[str, dict[str, Any]] = {
     "psycopg2": _LIBPQ,
     "pymysql": {"connect_timeout": _CONNECT_S, "read_timeout": _LOST_S, "write_timeout": _LOST_S},
 }
+_CREATION = "autoft:creation"
 _MAKING_TABLES = 0x6175746F6674
 """PostgreSQL's lock for whoever makes Optuna's tables: ``autoft`` in ASCII."""
 _SECRETS = ("password", "passwd", "pwd", "secret", "token")
@@ -80,6 +85,39 @@ class _SqliteConnection(sqlite3.Connection):
         self.execute(f"PRAGMA synchronous={'FULL' if remote else 'NORMAL'}")
 
 
+class _OnceStorage(RDBStorage):
+    """Writes a trial once, although the answer to a COMMIT may be lost: Optuna then tries again by itself."""
+
+    _tried = ""
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:
+        """The row of a trial, in a transaction that alone may add one to the study.
+
+        Only a second attempt looks for what the first one left: the study's newest row.
+        """
+        key = template_trial.system_attrs.get(_CREATION, "") if template_trial else ""
+        again, self._tried = bool(key) and key == self._tried, key
+        row = self._newest(study_id, session) if again else None
+        if row is not None and key in self._creations(row, session):
+            return row
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    @staticmethod
+    def _newest(study_id: int, session: Any) -> Any:
+        rows = session.query(TrialModel).filter(TrialModel.study_id == study_id)
+        return rows.order_by(TrialModel.trial_id.desc()).first()
+
+    @staticmethod
+    def _creations(row: Any, session: Any) -> list[str]:
+        attributes = TrialSystemAttributeModel.where_trial_id(row.trial_id, session)
+        return [json.loads(str(each.value_json)) for each in attributes if each.key == _CREATION]
+
+
+def creation() -> dict[str, str]:
+    """The system attribute by which a trial's row is known again; another one for each trial."""
+    return {_CREATION: token_hex(8)}
+
+
 def sqlite_url(path: Path) -> str:
     """The storage URL of a file."""
     return f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")  # Optuna formats the URL
@@ -96,7 +134,7 @@ def open_storage(url: str, *, busy_timeout_s: float = 30.0) -> RDBStorage:
     parsed = _parse(url)
     settings = _engine_settings(parsed, busy_timeout_s)
     with translated(url), _alone(parsed, settings):
-        return RDBStorage(url, engine_kwargs=settings)
+        return _OnceStorage(url, engine_kwargs=settings)
 
 
 def check_reachable(url: str) -> None:

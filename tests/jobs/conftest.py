@@ -19,7 +19,7 @@ from submitter_contract import FAILING
 from autoft.errors import AutoftError
 from autoft.jobs.job import new_id
 from autoft.jobs.memory import MemorySubmitter
-from autoft.jobs.order import ENTRYPOINT, read_order, versions
+from autoft.jobs.order import ENTRYPOINT, TAKEN, read_order, versions
 from autoft.jobs.package import packaged
 from autoft.jobs.transfer import sent
 
@@ -43,8 +43,8 @@ class Head:
         return self._lines(read_order(folder))
 
     def _lines(self, order):
-        yield "Runtime env is setting up.\n"
         run = order.folder(self.home)
+        yield f"Runtime env is setting up.\n{TAKEN}{run} on the cluster\n"
         try:
             if order.verb == "send":
                 for line in sent(run, order.have):

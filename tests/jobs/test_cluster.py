@@ -1,6 +1,7 @@
 """A real head node with a token: who is let in, and a search submitted, stopped, submitted again and fetched."""
 
 import json
+import re
 import signal
 import sqlite3
 from contextlib import closing
@@ -11,7 +12,9 @@ from submitter_contract import SubmitterContract
 
 from autoft.cli.edge import guarded
 from autoft.cli.main import app
+from autoft.jobs import handover
 from autoft.jobs.access import Access
+from autoft.jobs.order import versions
 from autoft.jobs.ray_submitter import connect
 from autoft.jobs.submission import submission_of
 from autoft.jobs.transfer import FILES
@@ -86,6 +89,19 @@ class TestRaySubmitter(SubmitterContract):
     pass
 
 
+def test_other_versions_on_the_cluster_are_told_by_submit_itself_and_by_jobs(cli, cluster, monkeypatch):
+    monkeypatch.setattr(handover, "versions", lambda: {**versions(), "torch": "1.0.0"})
+    done = cli("submit", "--model=resnet18", "--data=digits", "--name=old")
+    assert done.code == 2
+    assert re.fullmatch(
+        r"error: old-\w+: failed .*: versions differ: torch is 1\.0\.0 where .*\n", done.err.partition("\n")[2]
+    )
+    (line,) = [each for each in cli("jobs").out.splitlines() if each.startswith("old-")]
+    assert "failed" in line
+    assert "versions differ: torch is 1.0.0 where it was submitted and" in line
+    assert not (cluster.home / "runs" / "old").exists()
+
+
 def states(run):
     with closing(sqlite3.connect(f"file:{run / 'study.db'}?mode=ro", uri=True)) as database:
         return dict(database.execute("select number, state from trials").fetchall())
@@ -116,8 +132,11 @@ def test_a_search_is_submitted_stopped_submitted_again_and_fetched(cli, cluster,
     assert "trial 0 started" not in done.err
     assert set(states(run)) == set(before)
 
-    listed = json.loads(cli("jobs", "--json").out)["jobs"]
+    listed = [each for each in json.loads(cli("jobs", "--json").out)["jobs"] if each["run"] == "one"]
     assert [(each["id"], each["state"]) for each in listed] == [(again["id"], "SUCCEEDED"), (job, "STOPPED")]
+    summary = json.loads((run / "summary.json").read_text())
+    assert (listed[0]["trials_ended"], listed[0]["metric"]) == (len(before), "accuracy")
+    assert listed[0]["best"] == pytest.approx(summary["best_value"], rel=1e-3)
 
     fetched = cli("fetch", again["id"], f"--to={tmp_path / 'here'}")
     assert fetched.code == 0, fetched.err

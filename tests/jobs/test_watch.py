@@ -2,7 +2,8 @@ import pytest
 
 from autoft.errors import ClusterError, JobFailedError
 from autoft.jobs.job import Job, JobState
-from autoft.jobs.watch import Pace, last_error, raise_unless_successful, wait_for_end, wait_for_start
+from autoft.jobs.order import TAKEN
+from autoft.jobs.watch import Pace, last_error, raise_unless_successful, wait_for_end, wait_for_start, wait_until_taken
 
 
 class Scripted:
@@ -55,6 +56,35 @@ def test_a_job_that_cannot_start_is_told_with_the_clusters_reason():
 def test_a_job_that_fails_at_once_has_started():
     failed = Job("a", JobState.FAILED, exit_code=2)
     assert wait_for_start(Scripted(failed), "a", 10, Clock().pace) is failed
+
+
+class Talking(Scripted):
+    """Has said one more of its sentences each time it is read."""
+
+    def __init__(self, *jobs, log):
+        super().__init__(*jobs)
+        self._log, self._said = log, 0
+
+    def log(self, _job):
+        self._said += 1
+        return "".join(self._log[: self._said])
+
+
+def test_a_search_has_begun_when_its_job_has_taken_the_order():
+    clock = Clock()
+    talking = Talking(PENDING, RUNNING, log=["setting up\n", f"{TAKEN}/home/runs/one\n"])
+    assert wait_until_taken(talking, "a", 10, clock.pace) is RUNNING
+    assert clock.at == 2.0
+
+
+def test_a_job_that_refuses_its_order_is_not_waited_for():
+    failed = Job("a", JobState.FAILED, exit_code=2)
+    assert wait_until_taken(Talking(RUNNING, RUNNING, failed, log=["", ""]), "a", 10, Clock().pace) is failed
+
+
+def test_a_job_that_says_nothing_is_waited_for_as_long_as_asked():
+    with pytest.raises(ClusterError, match=r"has not taken its order within 10 s; it goes on.*--start-timeout"):
+        wait_until_taken(Talking(RUNNING, log=["python starts"]), "a", 10, Clock().pace)
 
 
 def test_the_end_is_waited_for_and_no_longer_than_asked():

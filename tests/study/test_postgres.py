@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ledger_writers import study_of, value_of
 from postgres import PASSWORD
+from severed import Severed
 
 from autoft.errors import StorageError, UnknownNameError
 from autoft.record import TrialState
@@ -86,6 +87,25 @@ def test_a_server_that_is_restarted_costs_nothing(postgres, objective, proposal,
         ledger.finish(number, TrialState.COMPLETE)
     (record,) = read_study(postgres.url, "restarted").records
     assert (record.state, record.curve) == (TrialState.COMPLETE, (evaluation(1, 0.5),))
+
+
+def test_a_trial_whose_commit_was_not_answered_is_there_once(postgres, objective, proposal, evaluation):
+    way = Severed(postgres.port)
+    try:
+        with OptunaLedger(postgres.url.replace(f":{postgres.port}/", f":{way.port}/"), "severed", objective) as ledger:
+            ledger.start(proposal())
+            way.lose_next_answer()
+            assert ledger.start(proposal()) == 1
+            way.lose_next_answer()
+            ledger.report(1, evaluation(1))
+            way.lose_next_answer()
+            ledger.finish(1, TrialState.COMPLETE)
+            assert way.lost >= 3
+    finally:
+        way.close()
+    first, second = read_study(postgres.url, "severed").records
+    assert (first.number, second.number, second.state) == (0, 1, TrialState.COMPLETE)
+    assert second.curve == (evaluation(1),)
 
 
 def test_a_server_that_stays_away_ends_the_wait_with_a_sentence_and_the_study_goes_on_later(

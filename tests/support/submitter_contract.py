@@ -1,12 +1,14 @@
 """What every submitter must do."""
 
+import asyncio
 import time
 from contextlib import closing
 
 import pytest
 
-from autoft.errors import ClusterError, UnknownNameError
+from autoft.errors import ClusterError, JobFailedError, UnknownNameError
 from autoft.jobs.job import JobState, check_id, new_id
+from autoft.jobs.submission import Submission
 
 FAILING, ENDLESS = "cat greeting; exit 3", "cat greeting; exec sleep 600"
 
@@ -25,6 +27,15 @@ class SubmitterContract:
     def test_the_whole_log_can_be_read_again(self, submitter, failed):
         job, log = failed
         assert submitter.log(job) == log
+
+    def test_a_notebook_whose_event_loop_runs_can_follow_and_wait(self, submitter, failed):
+        async def cell():
+            submission = Submission(failed[0], submitter)
+            with pytest.raises(JobFailedError, match="failed with exit code 3"):
+                submission.wait()
+            return "".join(submission.follow())
+
+        assert asyncio.run(cell()) == failed[1]
 
     def test_an_id_is_given_once(self, submitter, failed, package):
         with pytest.raises(ClusterError, match="already"):
