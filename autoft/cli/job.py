@@ -6,19 +6,20 @@ from pathlib import Path
 def job() -> None:
     """Run the order in the working folder."""
     from autoft.cli.output import note, say
-    from autoft.jobs.order import TAKEN, read_order
+    from autoft.jobs.order import TAKEN, check_versions, read_order, versions
 
     folder, home = Path.cwd(), Path.home()
     order = read_order(folder)
+    check_versions(order.versions, versions())
     if order.verb == "send":
         from autoft.jobs.sending import send
 
         send(order, home, say)
         return
+    note(f"{TAKEN}{order.folder(home)} on the cluster")
     from autoft.jobs.searching import search_options
 
     options = search_options(order, folder, home)
-    note(f"{TAKEN}{order.folder(home)} on the cluster")
     from autoft.cli.outcome import watched
     from autoft.tuner.search import search
 

@@ -17,7 +17,7 @@ ORDER_FILE, CONFIG_FILE = f"{FOLDER}/job.yaml", f"{FOLDER}/search.yaml"
 ENTRYPOINT = "exec python -P -m autoft job"
 """The same for all jobs: what users wrote is in files, and never in a shell's command."""
 TAKEN = "the run is "
-"""How the first sentence of a search's job begins: versions agree, and the configuration came whole."""
+"""How the first sentence of a search's job begins: versions agree."""
 _PARTS = {"autoft": 3, "ray": 3, "torch": 2, "python": 2}
 """How many parts of a version must agree."""
 

@@ -92,6 +92,9 @@ class RaySubmitter:
 
     def follow(self, job: str) -> Generator[str, None, None]:
         """Its log by a WebSocket; a connection that breaks is made again, and nothing is told twice."""
+        if self.info(job).state.ended:  # the WebSocket takes seconds to say that nothing more will come
+            yield self.log(job)
+            return
         told, broken = 0, 0
         while True:
             came = 0

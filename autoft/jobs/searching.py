@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from autoft.data import BUILTINS
-from autoft.jobs.order import CONFIG_FILE, Order, check_versions, versions
+from autoft.jobs.order import CONFIG_FILE, Order
 from autoft.recipe import yaml
 from autoft.tuner.config import SearchConfig
 
@@ -18,10 +18,8 @@ def search_options(order: Order, folder: Path, home: Path) -> dict[str, Any]:
         home: where relative storage paths begin; the package's folder does not outlive the job.
 
     Raises:
-        ClusterError: the versions are others than on the laptop.
         ConfigError: the configuration was damaged on its way.
     """
-    check_versions(order.versions, versions())
     file = folder / CONFIG_FILE
     config = SearchConfig.parse(yaml.load(file), where=CONFIG_FILE)
     changes = {"output.storage_path": str(order.folder(home).parent)}

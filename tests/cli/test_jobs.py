@@ -9,6 +9,7 @@ from autoft.cli.following import follow
 from autoft.cli.main import app
 from autoft.errors import DetachedError, JobFailedError
 from autoft.jobs.memory import MemorySubmitter
+from autoft.jobs.order import FOLDER, ORDER_FILE, Order, versions
 from autoft.jobs.submission import Submission
 
 
@@ -75,3 +76,14 @@ def test_bad_input_ends_with_exit_code_2_and_a_sentence(arguments, told, capsys,
     told_now = capsys.readouterr()
     assert told in told_now.err
     assert (told_now.out, told_now.err.count("\n")) == ("", 1)
+
+
+def test_a_job_refuses_other_versions_before_anything_else_is_read(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    order = Order(verb="search", run="one", storage_path="runs", versions={**versions(), "torch": "1.0.0"})
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / ORDER_FILE).write_text(order.files()[ORDER_FILE])
+    assert guarded(lambda: app(["job"], standalone_mode=False)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: versions differ: torch is 1.0.0 where it was submitted and")
+    assert told.count("\n") == 1

@@ -1,5 +1,6 @@
 """A cluster in memory that runs autoft's own jobs, and a real one."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -80,10 +81,14 @@ def package():
 
 @pytest.fixture(scope="module")
 def failed(submitter, package):
-    """Id and log of a job that was followed to its end."""
+    """Id and log of a job that was followed to its end, as in a notebook: while an event loop runs."""
     job = new_id("contract")
     submitter.submit(job, FAILING, package, {"autoft.run": "contract"})
-    return job, "".join(submitter.follow(job))
+
+    async def cell():
+        return "".join(submitter.follow(job))
+
+    return job, asyncio.run(cell())
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ class TestRaySubmitter(SubmitterContract):
 
 def test_other_versions_on_the_cluster_are_told_by_submit_itself_and_by_jobs(cli, cluster, monkeypatch):
     monkeypatch.setattr(handover, "versions", lambda: {**versions(), "torch": "1.0.0"})
-    done = cli("submit", "--model=resnet18", "--data=digits", "--name=old")
+    done = cli("submit", *OPTIONS, "--data=digits", "--name=old")
     assert done.code == 2
     assert re.fullmatch(
         r"error: old-\w+: failed .*: versions differ: torch is 1\.0\.0 where .*\n", done.err.partition("\n")[2]

@@ -1,8 +1,5 @@
 """What a job makes of its order, before the search begins."""
 
-import pytest
-
-from autoft.errors import ClusterError
 from autoft.jobs.order import CONFIG_FILE, Order, versions
 from autoft.jobs.searching import search_options
 from autoft.recipe import yaml
@@ -38,9 +35,3 @@ def test_a_shipped_folder_does_not_shadow_a_built_in_name(tmp_path):
     (package / "digits").mkdir()
     (package / "pretrained").mkdir()
     assert set(search_options(ORDER, package, tmp_path)["overrides"]) == {"output.storage_path"}
-
-
-def test_other_versions_are_refused_with_both_sides_before_anything_is_read(tmp_path):
-    order = ORDER.model_copy(update={"versions": {**versions(), "torch": "1.0.0"}})
-    with pytest.raises(ClusterError, match=r"torch is 1\.0\.0 where it was submitted and .* on the cluster"):
-        search_options(order, tmp_path, tmp_path)

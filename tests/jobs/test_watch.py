@@ -72,7 +72,7 @@ class Talking(Scripted):
 
 def test_a_search_has_begun_when_its_job_has_taken_the_order():
     clock = Clock()
-    talking = Talking(PENDING, RUNNING, log=["setting up\n", f"{TAKEN}/home/runs/one\n"])
+    talking = Talking(PENDING, RUNNING, log=["setting up\n", f"{TAKEN}runs/one\n"])
     assert wait_until_taken(talking, "a", 10, clock.pace) is RUNNING
     assert clock.at == 2.0
 

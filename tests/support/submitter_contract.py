@@ -28,7 +28,7 @@ class SubmitterContract:
         job, log = failed
         assert submitter.log(job) == log
 
-    def test_a_notebook_whose_event_loop_runs_can_follow_and_wait(self, submitter, failed):
+    def test_a_job_that_has_ended_is_followed_and_waited_for_in_a_notebook_too(self, submitter, failed):
         async def cell():
             submission = Submission(failed[0], submitter)
             with pytest.raises(JobFailedError, match="failed with exit code 3"):
