@@ -102,6 +102,17 @@ def test_other_versions_on_the_cluster_are_told_by_submit_itself_and_by_jobs(cli
     assert not (cluster.home / "runs" / "old").exists()
 
 
+def test_the_doctor_is_asked_by_http_and_leaves_no_job(cli, cluster, submitter):
+    done = cli("doctor", "--json")
+    told = json.loads(done.out)
+    assert done.code == int(told["counts"]["error"] > 0), done.err
+    (node,) = told["nodes"]
+    assert node["versions"]["ray"] == submitter.ray_version()
+    assert {"versions", "disk", "token"} <= {finding["subject"] for finding in node["findings"]}, node
+    assert str(cluster.home / "runs") in done.out
+    assert [job.id for job in submitter.jobs() if job.verb == "doctor"] == []
+
+
 def states(run):
     with closing(sqlite3.connect(f"file:{run / 'study.db'}?mode=ro", uri=True)) as database:
         return dict(database.execute("select number, state from trials").fetchall())
