@@ -154,6 +154,11 @@ class Conductor:
         return bool(self._live)
 
     @property
+    def running(self) -> int:
+        """How many trials run."""
+        return len(self._live)
+
+    @property
     def failed(self) -> bool:
         """Whether trials fail for one cause, or the storage refused what they need."""
         return (self._failure or self._refused) is not None
@@ -246,6 +251,10 @@ class Conductor:
             case _:
                 return Action.CONTINUE
         return Action.STOP
+
+    def follow(self, policy: Deciding) -> None:
+        """Go on with another policy; what runs goes on."""
+        self.policy, self._all_drawn = policy, False
 
     def widen(self, slots: int) -> None:
         """Let so many trials run at a time, if that is more than so far: nodes have joined."""

@@ -218,7 +218,7 @@ class _OpenSearch:
     def run(self, folder: RunFolder, ray: RaySession, room: Room, supply: Supply | None) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
         conductor, forecast, confirmation = self.conductor, self.outlook.forecast, self.confirmation
-        relay = Relay(conductor, self._confirm)
+        relay = Relay(conductor, self._confirm, self._confirm_early)
         context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
             slots = forecast.layout.slots
@@ -241,6 +241,9 @@ class _OpenSearch:
 
     def _confirm(self) -> Conductor | None:
         return self.confirmation.begin(self.conductor.records) if self.confirmation else None
+
+    def _confirm_early(self) -> Conductor | None:
+        return self.confirmation.early(self.conductor.records) if self.confirmation else None
 
     def _conclude(
         self, folder: RunFolder, closing: Closing | None, said: Mapping[str, Any] | None = None

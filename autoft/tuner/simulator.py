@@ -5,13 +5,18 @@ would decide in a real search that is fed the same curves.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from autoft.record import Action, Curve, Evaluation, TrialRecord
 from autoft.study import Ledger, MemoryLedger
-from autoft.tuner.conductor import Assignment, Clock, Conductor
+from autoft.tuner.conductor import Assignment, Clock, Conductor, Deciding
+from autoft.tuner.confirmation.config import ConfirmConfig
+from autoft.tuner.confirmation.opening import Opening
+from autoft.tuner.confirmation.relay import Relay
+from autoft.tuner.confirmation.runs import ticket
 from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
 from autoft.tuner.thaw import Cost
@@ -40,6 +45,9 @@ class Simulation:
 
     records: tuple[TrialRecord, ...]
     steps: tuple[Step, ...]
+    """Those of confirmation have its runs' numbers, below zero."""
+    runs: tuple[TrialRecord, ...] = ()
+    """Of confirmation."""
 
 
 class VirtualClock:
@@ -57,7 +65,7 @@ class VirtualClock:
 class _Machine:
     """Workers that replay recorded curves; the earliest evaluation to end is reported next."""
 
-    conductor: Conductor
+    conductor: Relay
     clock: VirtualClock
     recorded: Recorded
     cost: Cost
@@ -71,22 +79,45 @@ class _Machine:
             self._run(turn.number, turn.known + 1)
 
     def step(self) -> Step:
-        """Report the evaluation that ends next."""
+        """Report the evaluation that ends next; a run of confirmation has only one, at its end."""
         self.clock.now, number, index, cost = heapq.heappop(self.busy)
         self.spent += cost
         curve = self._curve(number)
         evaluation = curve[index - 1]
-        action = self.conductor.hear(number, Report(evaluations=(evaluation,), done=index >= len(curve)))
+        done = number < 0 or index >= len(curve)
+        action = self.conductor.hear(number, Report(evaluations=(evaluation,), done=done))
         if action is Action.CONTINUE:
             self._run(number, index + 1)
         return Step(self.clock.now, self.spent, number, evaluation, action)
 
     def _run(self, number: int, index: int) -> None:
-        cost = self.cost(self.conductor.ledger.trial(number).proposal, self._curve(number)[:index])
+        curve, proposal = self._curve(number), self._record(number).proposal
+        first = index
+        if number < 0:
+            steps = proposal.recipe["stages"][-1]["steps"]
+            index = next(place for place, each in enumerate(curve, start=1) if each.step >= steps)
+        cost = sum(self.cost(proposal, curve[:place]) for place in range(first, index + 1))
         heapq.heappush(self.busy, (self.clock.now + cost, number, index, cost))
 
     def _curve(self, number: int) -> Curve:
-        return self.recorded(self.conductor.ledger.trial(number).proposal.recipe)
+        return self.recorded(self._record(number).proposal.recipe)
+
+    def _record(self, number: int) -> TrialRecord:
+        if number >= 0:
+            return self.conductor.trials.ledger.trial(number)
+        assert self.conductor.confirmation is not None
+        return self.conductor.confirmation.ledger.trial(ticket(number))
+
+
+@dataclass(frozen=True)
+class Again:
+    """How a simulated search is confirmed; there is time for all of it."""
+
+    config: ConfirmConfig = field(default_factory=ConfirmConfig)
+    ledger: Ledger | None = None
+    """Of an earlier search to go on with; default: a new one in memory."""
+    early: bool = True
+    """Whether idle workers begin with it while the last trials run."""
 
 
 def simulate(
@@ -96,34 +127,57 @@ def simulate(
     workers: int = 1,
     ledger: Ledger | None = None,
     until: Callable[[Step], bool] = lambda _step: False,
+    again: Again | None = None,
 ) -> Simulation:
     """Run a search to its end, or until something has happened; then what has not ended is suspended.
 
     Args:
         policy: decides; the cost of an evaluation is its ``cost``.
-        recorded: the curve that a recipe's training gives.
+        recorded: the curve that a recipe's training gives, also with a fresh seed.
         workers: trials at a time.
         ledger: an earlier search to go on with; default: a new one in memory.
         until: asked after every evaluation.
+        again: how the best are trained again; None: they are not.
     """
     clock = VirtualClock()
-    conductor = Conductor(
-        ledger=ledger or MemoryLedger(policy.objective),
-        policy=policy,
-        objective=policy.objective,
-        clock=Clock(0.0, now=clock),
-        slots=workers,
-        observer=Silent(),
-    )
-    conductor.open()
-    machine, steps = _Machine(conductor, clock, recorded, policy.cost), []
+
+    def conduct(deciding: Deciding, kept: Ledger | None) -> Conductor:
+        conductor = Conductor(
+            ledger=kept or MemoryLedger(policy.objective),
+            policy=deciding,
+            objective=policy.objective,
+            clock=Clock(0.0, now=clock),
+            slots=workers,
+            observer=Silent(),
+        )
+        conductor.open()
+        return conductor
+
+    relay = _relayed(conduct(policy, ledger), again, conduct)
+    machine, steps = _Machine(relay, clock, recorded, policy.cost), []
     machine.take_up()
     while machine.busy:
         steps.append(machine.step())
         if until(steps[-1]):
-            conductor.suspend()
+            relay.suspend()
             break
         machine.take_up()
     else:
-        conductor.settle()
-    return Simulation(conductor.records, tuple(steps))
+        relay.settle()
+    runs = relay.confirmation.records if relay.confirmation else ()
+    return Simulation(relay.trials.records, tuple(steps), runs)
+
+
+def _relayed(trials: Conductor, again: Again | None, conduct: Callable[[Deciding, Ledger | None], Conductor]) -> Relay:
+    """The trials, with what confirms them."""
+    if again is None:
+        return Relay(trials, lambda: None)
+    opening = Opening(
+        again.config,
+        trials.objective,
+        0,
+        lambda deciding: conduct(deciding, again.ledger),
+        lambda _trials, _runs: math.inf,
+    )
+    then = Relay(trials, lambda: opening.follow(opening.plan(trials.records), trials.records))
+    return replace(then, meanwhile=lambda: opening.early(trials.records)) if again.early else then

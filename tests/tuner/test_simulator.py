@@ -15,7 +15,7 @@ from autoft.record import TrialState
 from autoft.study import MemoryLedger, OptunaLedger, sqlite_url
 from autoft.tuner.policy import Policy
 from autoft.tuner.recorded import curves_of, recorded_pool, recorded_recipe, recorded_trial
-from autoft.tuner.simulator import simulate
+from autoft.tuner.simulator import Again, simulate
 
 RECORDED = sorted((Path(__file__).parents[3] / "shared" / "curves").glob("*.npz"))
 OFF = PruneConfig.parse("off", where="prune")
@@ -128,6 +128,40 @@ def test_an_interrupted_search_goes_on_as_an_uninterrupted_one(interruptions):
         simulate(policy(), curves_of(TASK), ledger=ledger, until=lambda _, c=count, n=steps: next(c) >= n)
         ledger = MemoryLedger(TASK.objective, ledger.trials())
     assert told(simulate(policy(), curves_of(TASK), ledger=ledger).records) == told(whole)
+
+
+def with_references(seed):
+    """Searches whose baselines have the names of those that are always run again."""
+    baselines = [(name, recorded_recipe(trial, 18)) for trial, name in ((7, "head_only"), (9, "standard"))]
+    return policy(seed=seed, num_samples=24, baselines=baselines)
+
+
+def again_of(records):
+    """What was run again, in no order."""
+    return {one.proposal.origin: (one.proposal.recipe, one.state) for one in records}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_idle_workers_begin_to_confirm_and_nothing_but_the_time_changes(seed):
+    early, late = (
+        simulate(with_references(seed), curves_of(TASK), workers=8, again=Again(early=early)) for early in (True, False)
+    )
+    assert told(early.records) == told(late.records)
+    assert again_of(early.runs) == again_of(late.runs)
+    assert len(early.runs) == len(again_of(early.runs)), "nothing is run twice"
+    assert early.steps[-1].time < 0.95 * late.steps[-1].time
+
+
+@pytest.mark.parametrize("before_the_end", [2, 8, 14])
+def test_a_search_that_is_interrupted_while_it_confirms_goes_on_as_an_uninterrupted_one(before_the_end):
+    whole = simulate(with_references(0), curves_of(TASK), workers=8, again=Again())
+    ledger, runs = MemoryLedger(TASK.objective), MemoryLedger(TASK.objective)
+    count = iter(range(len(whole.steps) - before_the_end, -1, -1))
+    common = {"workers": 8, "ledger": ledger, "again": Again(ledger=runs)}
+    simulate(with_references(0), curves_of(TASK), until=lambda _: next(count) == 0, **common)
+    found = simulate(with_references(0), curves_of(TASK), **common)
+    assert again_of(found.runs) == again_of(whole.runs)
+    assert len(found.runs) == len(whole.runs)
 
 
 def test_a_search_in_a_database_is_the_one_in_memory(tmp_path):

@@ -1,7 +1,7 @@
 """What is run again: which recipes, how often, in what order. Pure functions of the trials' records."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Self
 
@@ -86,6 +86,37 @@ def plan_runs(
     needed = sum(sorted(costs.values())[:2])
     told = f"two of them take {needed:.0f} s, its share was {seconds:.0f} s" if costs else "no trial has a value"
     return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
+
+
+def certain(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    config: ConfirmConfig,
+    *,
+    seconds: float,
+    able: Callable[[TrialRecord], bool] = lambda _record: True,
+    allowed: Callable[[TrialRecord], bool] = lambda _record: True,
+) -> ConfirmPlan:
+    """Of `plan_runs`, what stays in it although trials still run: the baselines, and leaders whom they cannot displace.
+
+    Every running trial may come to be better than all others, so it takes one of the ``config.top`` places; a paused
+    one has the place that its best value gives, and is not run before it has ended. It is no more than likely where
+    time is short, or where a paused trial is thawed after all: then a run was made that nobody needs.
+
+    Args:
+        records: all trials; no more will be started.
+        objective: what decides.
+        config: how many.
+        seconds: of all workers together.
+        able: whether a trial's weights are still there.
+        allowed: whether it keeps to the constraints.
+    """
+    running = sum(not (record.state.finished or record.paused) for record in records)
+    standing = [replace(record, state=TrialState.PRUNED) if record.paused else record for record in records]
+    plan = plan_runs(standing, objective, config, seconds=seconds, able=able, allowed=allowed)
+    sure = {record.number for record in finalists(standing, objective, max(0, config.top - running), allowed)}
+    kept = tuple(each for each in plan.candidates if each in sure and records[each].state.finished)
+    return replace(plan, after=ended(records), candidates=kept, runs=plan.runs if kept else 0)
 
 
 def finalists(

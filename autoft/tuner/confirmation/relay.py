@@ -1,4 +1,6 @@
-"""Two conductors as one: the search's and, when its trials are over, confirmation's. The same workers serve both."""
+"""Two conductors as one: the search's and, where its trials leave a worker idle, confirmation's. The same workers serve
+both.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,10 +20,13 @@ class Relay:
     Args:
         trials: opened.
         then: called once, when every trial has ended: the opened conductor of confirmation, or None.
+        meanwhile: asked when a worker is free and the last trials run: the same conductor, with the runs that are
+            needed whatever these come to; None where there is none.
     """
 
     trials: Conductor
     then: Callable[[], Conductor | None]
+    meanwhile: Callable[[], Conductor | None] = lambda: None
     confirmation: Conductor | None = None
     _handed_over: bool = field(default=False, repr=False)
 
@@ -35,20 +40,34 @@ class Relay:
         """A trial, or a confirmation run, for a free worker."""
         if not self._handed_over:
             turn = self.trials.next_trial()
-            if turn is not Turn.FINISHED or self.trials.failed:
+            if isinstance(turn, Assignment) or self.trials.failed:
                 return turn
             if self.trials.busy:
-                return Turn.WAIT
+                return self._early()
             self._handed_over = True
             self.trials.settle()
             self.confirmation = self.then()
-        if self.confirmation is None:
-            return Turn.FINISHED
-        turn = self.confirmation.next_trial()
+        return self._run(self.confirmation) if self.confirmation else Turn.FINISHED
+
+    def _early(self) -> Assignment | Turn:
+        """A run that is sure to be needed, on a worker for which there is no trial."""
+        if self._running >= self.trials.slots or (self.confirmation and self.confirmation.failed):
+            return Turn.WAIT
+        self.confirmation = self.meanwhile() or self.confirmation
+        turn = self._run(self.confirmation) if self.confirmation else Turn.WAIT
+        return turn if isinstance(turn, Assignment) else Turn.WAIT
+
+    @staticmethod
+    def _run(confirmation: Conductor) -> Assignment | Turn:
+        turn = confirmation.next_trial()
         if not isinstance(turn, Assignment):
             return turn
-        _, run = pair_of(self.confirmation.ledger.trial(turn.number))
+        _, run = pair_of(confirmation.ledger.trial(turn.number))
         return replace(turn, number=ticket(turn.number), run=run)
+
+    @property
+    def _running(self) -> int:
+        return self.trials.running + (self.confirmation.running if self.confirmation else 0)
 
     def hear(self, number: int, report: Report) -> Action:
         """Take a worker's report."""
@@ -62,12 +81,13 @@ class Relay:
 
     @property
     def used_up(self) -> str | None:
-        """Which budget of what runs now is used up."""
-        return self._now.used_up
+        """Which budget of what runs now is used up; while trials run, theirs."""
+        return (self._both[-1] if self._handed_over else self.trials).used_up
 
     def widen(self, slots: int) -> None:
         """Let so many trials run at a time, if that is more than so far."""
-        self._now.widen(slots)
+        for conductor in self._both:
+            conductor.widen(slots)
 
     def say(self, note: str) -> None:
         """Tell a sentence that belongs to the search's result, once."""
@@ -75,13 +95,13 @@ class Relay:
 
     def end_for_budget(self) -> None:
         """The budget is used up, and no worker is there to report."""
-        self._now.end_for_budget()
+        for conductor in self._both:
+            conductor.end_for_budget()
 
     def suspend(self) -> None:
         """The search is interrupted."""
-        self.trials.suspend()
-        if self.confirmation:
-            self.confirmation.suspend()
+        for conductor in self._both:
+            conductor.suspend()
 
     def settle(self) -> None:
         """The search is over."""
@@ -99,8 +119,8 @@ class Relay:
             self.confirmation.raise_if_refused()
 
     @property
-    def _now(self) -> Conductor:
-        return self.confirmation or self.trials
+    def _both(self) -> tuple[Conductor, ...]:
+        return (self.trials, self.confirmation) if self.confirmation else (self.trials,)
 
     def _of(self, number: int) -> tuple[Conductor, int]:
         if number >= 0:

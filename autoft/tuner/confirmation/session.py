@@ -1,7 +1,7 @@
 """Confirmation of one search: opened when its trials are over, and concluded from what its runs left behind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord, TrialState
 from autoft.study import OptunaLedger
 from autoft.training import as_run, best_weights
-from autoft.tuner.conductor import BUDGET, Clock, Conductor
+from autoft.tuner.conductor import BUDGET, Clock, Conductor, Deciding
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.confirmation.plan import ConfirmPlan, again_s, ended, pair_of, plan_runs
-from autoft.tuner.confirmation.policy import ConfirmPolicy
+from autoft.tuner.confirmation.opening import Opening
+from autoft.tuner.confirmation.plan import ConfirmPlan, again_s, ended, pair_of
 from autoft.tuner.confirmation.runs import read_outcome
 from autoft.tuner.confirmation.verdict import Entrant, judge, plain_verdict
 from autoft.tuner.observer import Silent
@@ -46,23 +46,43 @@ class Confirmation:
     """Whether a trial keeps to the constraints."""
     _plan: ConfirmPlan | None = None
     _ledger: OptunaLedger | None = None
-    _records: Sequence[TrialRecord] = field(default_factory=tuple)
+    _opened: Opening | None = None
 
     @property
     def told(self) -> Confirming:
         """What workers are told of it."""
         return Confirming(self.folder.confirm.resolve(), self.seed, self.clock.deadline)
 
+    def early(self, trials: Sequence[TrialRecord]) -> Conductor | None:
+        """The conductor of the runs that are needed whatever the running trials come to; None where none is."""
+        return self._opening.early(trials)
+
     def begin(self, trials: Sequence[TrialRecord]) -> Conductor | None:
         """The conductor of what is to be run again, opened; None where nothing is."""
-        ledger = self._ledger = self._ledger or self.open_ledger()
-        self.folder.clear_runs_from(len(ledger.trials()))
-        plan = self._plan = self._planned(ledger, trials)
-        if not plan.runs:
+        opening = self._opening
+        plan = self._plan = self._planned(trials)
+        if not plan.runs and opening.conductor is None:
             return None
-        policy = ConfirmPolicy(plan=plan, trials=trials, objective=self.objective, seed=self.seed)
+        conductor = opening.follow(plan, trials)
+        if plan.runs and conductor.trials_to_come:
+            which = ", ".join(str(trial) for trial in plan.candidates)
+            self.note(f"confirming trials {which}: {plan.runs} runs of each with fresh seeds")
+        return conductor
+
+    @property
+    def _opening(self) -> Opening:
+        if self._opened is None:
+            ledger = self._ledger = self._ledger or self.open_ledger()
+            self.folder.clear_runs_from(len(ledger.trials()))
+            self._opened = Opening(
+                self.config, self.objective, self.seed, self._conduct, self._seconds, self._able, self.allowed
+            )
+        return self._opened
+
+    def _conduct(self, policy: Deciding) -> Conductor:
+        assert self._ledger is not None
         conductor = Conductor(
-            ledger=ledger,
+            ledger=self._ledger,
             policy=policy,
             objective=self.objective,
             clock=self.clock,
@@ -71,9 +91,6 @@ class Confirmation:
             on_trial_end=self._tidy,
         )
         conductor.open()
-        if conductor.trials_to_come:
-            which = ", ".join(str(trial) for trial in plan.candidates)
-            self.note(f"confirming trials {which}: {plan.runs} runs of each with fresh seeds")
         return conductor
 
     def conclude(self, trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
@@ -105,31 +122,29 @@ class Confirmation:
         if self._ledger:
             self._ledger.close()
 
-    def _planned(self, ledger: OptunaLedger, trials: Sequence[TrialRecord]) -> ConfirmPlan:
+    def _planned(self, trials: Sequence[TrialRecord]) -> ConfirmPlan:
         """The plan that the study keeps, unless trials have ended since; else a new one, and kept."""
-        stored = ledger.meta().get(_PLAN)
+        assert self._ledger is not None
+        stored = self._ledger.meta().get(_PLAN)
         if stored and stored["after"] == ended(trials) and stored["runs"] and self._all_allowed(stored, trials):
             return ConfirmPlan.from_plain(stored)
-        plan = plan_runs(
-            trials,
-            self.objective,
-            self.config,
-            seconds=self._seconds(trials),
-            able=self._able,
-            allowed=self.allowed,
-        )
-        ledger.set_meta(_PLAN, plan.plain())
+        plan = self._opening.plan(trials)
+        self._ledger.set_meta(_PLAN, plan.plain())
         return plan
 
     def _all_allowed(self, stored: Mapping[str, Any], trials: Sequence[TrialRecord]) -> bool:
         """Whether the candidates keep to the constraints that there are now."""
         return all(self.allowed(trials[number]) for number in stored["candidates"])
 
-    def _seconds(self, trials: Sequence[TrialRecord]) -> float:
-        """Of computing, all workers together: a share of the time budget, or beside what the trials computed."""
+    def _seconds(self, trials: Sequence[TrialRecord], runs: Sequence[TrialRecord]) -> float:
+        """Of computing, all workers together: a share of the time budget, or beside what the trials computed.
+
+        Runs that were made while trials still ran are part of it.
+        """
         share = self.config.max_share
         if self.time_budget_s is not None:
-            return max(0.0, min(self.clock.left_s, share * self.time_budget_s)) * self.slots
+            left_s = max(0.0, self.clock.left_s) * self.slots + sum(run.compute_s for run in runs)
+            return min(left_s, share * self.time_budget_s * self.slots)
         return share / (1.0 - share) * sum(record.compute_s for record in trials)
 
     def _able(self, record: TrialRecord) -> bool:

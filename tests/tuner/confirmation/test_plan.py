@@ -1,12 +1,22 @@
 """What is run again: the best few and the baselines, as much as fits."""
 
+from dataclasses import replace
+
 import pytest
 
 from autoft.errors import ConfigError
 from autoft.recipe import Recipe
 from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.confirmation.plan import ConfirmPlan, again_s, finalists, fresh_seed, plan_runs, run_proposal
+from autoft.tuner.confirmation.plan import (
+    ConfirmPlan,
+    again_s,
+    certain,
+    finalists,
+    fresh_seed,
+    plan_runs,
+    run_proposal,
+)
 
 ACCURACY = Objective("accuracy", "max")
 RECIPE = Recipe.parse(
@@ -77,6 +87,35 @@ def test_what_does_not_fit_is_left_out_and_told(seconds, candidates, runs):
     plan = plan_runs(TRIALS, ACCURACY, ConfirmConfig(), seconds=seconds)
     assert (plan.candidates, plan.runs) == (candidates, runs)
     assert plan.left_out
+
+
+def unfinished(number, value, reason=""):
+    state = TrialState.WAITING if reason else TrialState.RUNNING
+    return replace(trial(number, value, state=state), reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("others", "sure"),
+    [
+        pytest.param([], (3, 0, 1, 5, 7, 2), id="nothing runs"),
+        pytest.param([unfinished(8, 0.1)], (3, 0, 1, 5, 2), id="one may come to be among the three"),
+        pytest.param([unfinished(8, 0.1), unfinished(9, 0.1)], (3, 0, 1, 2), id="two may"),
+        pytest.param([unfinished(8, 0.1), unfinished(9, 0.1), unfinished(10, 0.1)], (0, 1, 2), id="three may"),
+        pytest.param([unfinished(8, 0.85, "not_promoted")], (3, 0, 1, 5, 2), id="a paused one has its place"),
+    ],
+)
+def test_what_running_trials_cannot_displace_is_certain(others, sure):
+    records = (*TRIALS, *others)
+    found = certain(records, ACCURACY, ConfirmConfig(), seconds=1e6)
+    assert sorted(found.candidates) == sorted(sure)
+    assert found.runs == 2
+    others = [replace(one, state=TrialState.COMPLETE) if one.paused else trial(one.number, 0.99) for one in others]
+    ended = (*TRIALS, *others)
+    assert set(found.candidates) <= set(plan_runs(ended, ACCURACY, ConfirmConfig(), seconds=1e6).candidates)
+
+
+def test_where_nothing_fits_nothing_is_certain():
+    assert not certain(TRIALS, ACCURACY, ConfirmConfig(), seconds=5.9).runs
 
 
 def test_a_trial_without_its_weights_is_no_candidate():

@@ -64,6 +64,33 @@ def test_confirmation_begins_when_the_last_trial_has_ended_and_its_runs_have_num
     assert relay.trials_to_come == 1
 
 
+def test_a_worker_without_a_trial_begins_with_what_is_sure_to_be_needed_and_nothing_is_run_twice():
+    early = conduct("confirm:0:0", "confirm:1:0")
+    relay = Relay(conduct("tpe", "tpe"), lambda: early, lambda: early)
+    assert [relay.next_trial().number, relay.next_trial().number] == [0, 1]
+    assert relay.next_trial() is Turn.WAIT, "both workers are busy"
+    relay.hear(0, DONE)
+    assert relay.next_trial().number == -1
+    assert relay.next_trial() is Turn.WAIT, "a run takes a worker as a trial does"
+    relay.hear(-1, DONE)
+    relay.hear(1, DONE)
+    assert relay.next_trial().number == -2
+    relay.hear(-2, DONE)
+    assert relay.next_trial() is Turn.FINISHED
+    assert [record.proposal.origin for record in early.records] == ["confirm:0:0", "confirm:1:0"]
+
+
+def test_while_trials_run_no_run_of_confirmation_ends_the_search():
+    early = conduct("confirm:0:0")
+    relay = Relay(conduct("tpe", "tpe"), lambda: early, lambda: early)
+    relay.next_trial(), relay.next_trial()
+    relay.hear(0, DONE)
+    relay.hear(relay.next_trial().number, DONE)
+    assert relay.next_trial() is Turn.WAIT
+    relay.suspend()
+    assert not relay.trials.busy
+
+
 def test_the_trials_deadline_is_not_that_of_confirmation():
     relay = Relay(conduct("tpe", deadline=0.5), lambda: conduct("confirm:0:0", deadline=2.0))
     assert isinstance(relay.next_trial(), Assignment)
