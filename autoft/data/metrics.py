@@ -1,6 +1,6 @@
 """Metrics: one table of what can be measured, and how."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -48,74 +48,100 @@ def metric_names(kind: TaskKind) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if kind in metric.kinds)
 
 
-def single_label_scores(probabilities: Array, targets: Array) -> dict[str, float]:
-    """Scores of class probabilities (B, classes) against class numbers (B,).
+def single_label_scores(probabilities: Array, targets: Array) -> list[dict[str, float]]:
+    """Scores of class probabilities (K, B, classes) of K models against class numbers (B,).
 
     A class that does not occur in ``targets`` has no recall and no average precision and is left out of their
     means; in macro F1 it counts, with 0, when it is predicted (as scikit-learn does).
     """
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    right = np.bincount(targets[predicted == targets], minlength=classes)
-    actual, claimed = np.bincount(targets, minlength=classes), np.bincount(predicted, minlength=classes)
+    models, _, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=2)
+    hits = predicted == targets
+    places = predicted + classes * np.arange(models)[:, None]
+    right, claimed = _counts(places[hits], models, classes), _counts(places.ravel(), models, classes)
+    actual = np.bincount(targets, minlength=classes)
     present, counted = actual > 0, actual + claimed > 0
-    return {
-        "accuracy": float((predicted == targets).mean()),
-        "balanced_accuracy": float((right[present] / actual[present]).mean()),
-        "macro_f1": float((2 * right[counted] / (actual + claimed)[counted]).mean()),
-        "average_precision": average_precision(targets[:, None] == np.arange(classes), probabilities),
-    }
+    f1 = 2 * right / np.maximum(actual + claimed, 1)
+    precision = average_precision(targets[:, None] == np.arange(classes), probabilities)
+    return _by_model(
+        accuracy=hits.mean(axis=1),
+        balanced_accuracy=(right[:, present] / actual[present]).mean(axis=1),
+        macro_f1=f1.sum(axis=1) / counted.sum(axis=1),
+        average_precision=precision,
+    )
 
 
-def multi_label_scores(probabilities: Array, targets: Array) -> dict[str, float]:
-    """Scores of label probabilities (B, labels) against 0/1 targets; a label is predicted from 0.5 on.
+def multi_label_scores(probabilities: Array, targets: Array) -> list[dict[str, float]]:
+    """Scores of label probabilities (K, B, labels) of K models against 0/1 targets; a label is predicted from 0.5 on.
 
     ``accuracy`` is the share of items all of whose labels are right. Labels without a positive item are left out
     of the average precision, and count in macro F1, with 0, when they are predicted.
     """
     truth = targets.astype(np.int64)
     predicted = (probabilities >= 0.5).astype(np.int64)
-    seen = np.flatnonzero(truth.any(axis=0) | predicted.any(axis=0))
-    f1 = sk.f1_score(truth, predicted, labels=seen, average="macro", zero_division=0) if seen.size else np.nan
-    return {
-        "accuracy": float((truth == predicted).all(axis=1).mean()),
-        "macro_f1": float(f1),
-        "average_precision": average_precision(truth, probabilities),
-    }
+    return _by_model(
+        accuracy=(truth == predicted).all(axis=2).mean(axis=1),
+        macro_f1=[_multi_label_f1(truth, own) for own in predicted],
+        average_precision=average_precision(truth, probabilities),
+    )
 
 
-def regression_scores(predicted: Array, targets: Array) -> dict[str, float]:
-    """Scores of numbers (B,) against numbers (B,), in their own unit; R2 needs two items."""
-    return {
-        "mae": float(sk.mean_absolute_error(targets, predicted)),
-        "mse": float(sk.mean_squared_error(targets, predicted)),
-        "r2": float(sk.r2_score(targets, predicted)) if len(targets) > 1 else float("nan"),
-    }
+def regression_scores(predicted: Array, targets: Array) -> list[dict[str, float]]:
+    """Scores of numbers (K, B) of K models against numbers (B,), in their own unit; R2 needs two items."""
+    return _by_model(
+        mae=[sk.mean_absolute_error(targets, own) for own in predicted],
+        mse=[sk.mean_squared_error(targets, own) for own in predicted],
+        r2=[sk.r2_score(targets, own) if len(targets) > 1 else np.nan for own in predicted],
+    )
 
 
-def average_precision(truth: Array, scores: Array) -> float:
-    """Macro average over the columns (B, classes) that have a positive item; NaN when none has.
+def average_precision(truth: Array, scores: Array) -> Array:
+    """Per model the macro average over the columns that have a positive item; NaN when none has.
 
-    As scikit-learn's average_precision_score, all columns at once: a head is evaluated in a fraction of a millisecond.
+    As scikit-learn's average_precision_score, all columns of all models at once: a head is evaluated in a fraction of a
+    millisecond.
+
+    Args:
+        truth: (B, classes).
+        scores: (K, B, classes).
     """
-    truth = truth.astype(bool)
-    present = truth.any(axis=0)
+    models, items, _ = scores.shape
+    present = truth.astype(bool).any(axis=0)
     if not present.any():
-        return float("nan")
-    truth, scores = truth[:, present], scores[:, present]
-    order = np.argsort(-scores, axis=0, kind="stable")
-    truth, scores = np.take_along_axis(truth, order, axis=0), np.take_along_axis(scores, order, axis=0)
-    hits = truth.cumsum(axis=0)
-    precision = hits / np.arange(1, len(truth) + 1)[:, None]
+        return np.full(models, np.nan)
+    truth = np.tile(truth.astype(bool)[:, present].T, (models, 1))
+    scores = np.moveaxis(scores[:, :, present], 2, 1).reshape(len(truth), items)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    truth, scores = np.take_along_axis(truth, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    hits = truth.cumsum(axis=1)
+    precision = hits / np.arange(1, items + 1)
     # Items of one score are found together: each counts with the precision at the last of them.
-    last = np.vstack([scores[1:] != scores[:-1], np.ones((1, scores.shape[1]), dtype=bool)])
-    places = np.where(last, np.arange(len(truth))[:, None], len(truth))
-    ends = np.minimum.accumulate(places[::-1], axis=0)[::-1]
-    precision = np.take_along_axis(precision, ends, axis=0)
-    return float(((precision * truth).sum(axis=0) / hits[-1]).mean())
+    last = np.hstack([scores[:, 1:] != scores[:, :-1], np.ones((len(scores), 1), dtype=bool)])
+    places = np.where(last, np.arange(items), items)
+    ends = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
+    precision = np.take_along_axis(precision, ends, axis=1)
+    of_columns: Array = (precision * truth).sum(axis=1) / hits[:, -1]
+    found: Array = of_columns.reshape(models, -1).mean(axis=1)
+    return found
 
 
-SCORES: Mapping[TaskKind, Callable[[Array, Array], dict[str, float]]] = {
+def _multi_label_f1(truth: Array, predicted: Array) -> float:
+    seen = np.flatnonzero(truth.any(axis=0) | predicted.any(axis=0))
+    if not seen.size:
+        return float("nan")
+    return float(sk.f1_score(truth, predicted, labels=seen, average="macro", zero_division=0))
+
+
+def _counts(places: Array, models: int, classes: int) -> Array:
+    """How often each class of each model occurs, (K, classes)."""
+    return np.bincount(places, minlength=models * classes).reshape(models, classes)
+
+
+def _by_model(**scores: Sequence[float] | Array) -> list[dict[str, float]]:
+    return [dict(zip(scores, map(float, own), strict=True)) for own in zip(*scores.values(), strict=True)]
+
+
+SCORES: Mapping[TaskKind, Callable[[Array, Array], list[dict[str, float]]]] = {
     "single_label": single_label_scores,
     "multi_label": multi_label_scores,
     "regression": regression_scores,

@@ -1,5 +1,6 @@
 """The task: one object that decides head width, loss, metrics, constant predictor and strata."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +86,23 @@ class Task:
             outputs: (B, num_outputs), raw, B >= 1.
             targets: as the class says.
         """
-        outputs = outputs.detach().cpu()
-        truth = torch.as_tensor(targets).cpu()
-        if not bool(outputs.isfinite().all()):
-            return dict.fromkeys(metric_names(self.kind), float("nan"))
-        loss = self._exact_loss(outputs, truth)
-        values = {**SCORES[self.kind](self.predict(outputs).numpy(), truth.numpy()), "log_loss": loss, "loss": loss}
-        return {name: values[name] for name in metric_names(self.kind)}
+        return self.metrics_of_each(outputs[None], targets)[0]
+
+    def metrics_of_each(self, outputs: Tensor, targets: Tensor | Array) -> list[dict[str, float]]:
+        """`metrics` of K models at once, (K, B, num_outputs), each with the bits that it has alone."""
+        outputs, truth = outputs.detach().cpu(), torch.as_tensor(targets).cpu()
+        fine = outputs.isfinite().flatten(1).all(dim=1)
+        kept, values = outputs[fine], {}
+        if len(kept):
+            scores = SCORES[self.kind](np.stack([self.predict(own).numpy() for own in kept]), truth.numpy())
+            losses = [self._exact_loss(own, truth) for own in kept]
+            known = [{**own, "log_loss": loss, "loss": loss} for own, loss in zip(scores, losses, strict=True)]
+            values = dict(zip(fine.nonzero().flatten().tolist(), known, strict=True))
+        names = metric_names(self.kind)
+        return [
+            {name: values[place][name] if place in values else math.nan for name in names}
+            for place in range(len(outputs))
+        ]
 
     def objective(self, metric: str | None = None) -> Objective:
         """The metric that decides; by default accuracy, average precision or MAE.

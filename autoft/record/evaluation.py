@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 Mode: TypeAlias = Literal["min", "max"]
@@ -60,7 +60,7 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it; what is not finite becomes a string."""
-        return {key: _jsonable(value) for key, value in asdict(self).items()}
+        return {name: _jsonable(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -86,8 +86,8 @@ def best_evaluation(curve: Iterable[Evaluation], objective: Objective) -> Evalua
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
     if isinstance(value, Mapping):
         return {key: _jsonable(part) for key, part in value.items()}
     return value

@@ -4,6 +4,7 @@ A head's bits do not depend on its companions (on one CPU thread): matrix produc
 everything else works on rows of one padded table, so that a head always lies at the same place of a vector register.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -115,7 +116,8 @@ class FusedHeads:
         if self._with_bias:
             biases.copy_(slopes.sum(dim=1))
         norms = torch.linalg.vector_norm(self._gradient, dim=1)
-        self._gradient.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
+        if self._clips:
+            self._gradient.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0)[:, None])
         return plain.tolist(), norms.tolist()
 
     def update(self, factors: Sequence[float]) -> None:
@@ -172,10 +174,10 @@ class FusedHeads:
 
     def _set_columns(self) -> None:
         """What depends on the settings alone: columns (K, 1), and the heads of each dropout rate."""
-        width = self._outputs * self._features
-        decays = torch.zeros_like(self._values)
-        decays[:, :width] = self._column([each.weight_decay for each in self._settings])
-        self._decays = decays if bool(decays.any()) else None
+        decays = [each.weight_decay for each in self._settings]
+        self._decays = self._column(decays) if any(decays) else None
+        self._spare = torch.empty_like(self._values)
+        self._clips = any(each.clip < math.inf for each in self._settings)
         self._clip = torch.tensor([each.clip for each in self._settings], device=self._device)
         self._smoothing = self._column([each.label_smoothing for each in self._settings])[:, :, None]
         self._smooths = any(each.label_smoothing for each in self._settings)
@@ -228,16 +230,20 @@ class FusedHeads:
 
     def _adamw(self, rates: Tensor) -> None:
         if self._decays is not None:
-            self._values.mul_(1.0 - rates * self._decays)
+            self._weights(self._values).mul_(1.0 - rates * self._decays)
         first, second = self._moments["exp_avg"], self._moments["exp_avg_sq"]
         first.lerp_(self._gradient, 1.0 - _BETAS[0])
         second.mul_(_BETAS[1]).addcmul_(self._gradient, self._gradient, value=1.0 - _BETAS[1])
         sizes = rates / self._column([1.0 - _BETAS[0] ** steps for steps in self._steps])
         roots = self._column([(1.0 - _BETAS[1] ** steps) ** 0.5 for steps in self._steps])
-        self._values.sub_(second.sqrt().div_(roots).add_(_EPS).reciprocal_().mul_(first).mul_(sizes))
+        # m / (sqrt(v) / root + eps), both sides of the fraction times the root: fewer passes over the table.
+        torch.sqrt(second, out=self._spare).add_(roots * _EPS)
+        self._values.sub_(torch.div(first, self._spare, out=self._spare).mul_(sizes * roots))
 
     def _sgd(self, rates: Tensor) -> None:
-        slopes = self._gradient if self._decays is None else self._gradient + self._values * self._decays
+        slopes = self._spare.copy_(self._gradient)
+        if self._decays is not None:
+            self._weights(slopes).add_(self._weights(self._values) * self._decays)
         if self._momentum:
             buffer = self._moments["momentum_buffer"]
             buffer.mul_(self._momentum).add_(slopes)
@@ -269,6 +275,10 @@ class FusedHeads:
         """Weights (K, C, F) and biases (K, C) as views of a table."""
         width = self._outputs * self._features
         return table[:, :width].view(len(table), self._outputs, self._features), table[:, width : width + self._outputs]
+
+    def _weights(self, table: Tensor) -> Tensor:
+        """Of a table the part that decays, (K, C * F): biases do not."""
+        return table[:, : self._outputs * self._features]
 
     def _row(self, table: Tensor, place: int) -> tuple[Tensor, Tensor | None]:
         weights, biases = self._parts(table[place : place + 1])

@@ -219,11 +219,11 @@ class HeadStage:
         if not due:
             return
         ground, indices = self._ground, self._ground.data.splits.val
-        outputs, targets = self._outputs(), ground.data.targets[indices]
-        for lane in due:
-            place = self._lanes.index(lane)
+        places = [place for place, lane in enumerate(self._lanes) if lane in due]
+        found = ground.data.task.metrics_of_each(self._outputs()[places], ground.data.targets[indices])
+        for place, metrics in zip(places, found, strict=True):
+            lane = self._lanes[place]
             lane.saved_s += ground.val_source.saved_s(len(indices))
-            metrics = ground.data.task.metrics(outputs[place], targets)
             told = lane.watch.validation(metrics["loss"])
             evaluation = self._told(lane, metrics, diverged=told)
             if told is not None:

@@ -90,7 +90,7 @@ def test_labels_missing_from_the_split_neither_crash_nor_warn(positives):
 
 def test_average_precision_leaves_out_columns_without_a_positive():
     truth, scores = np.array([[1, 0], [0, 0]]), np.array([[0.2, 0.5], [0.8, 0.5]])
-    assert average_precision(truth, scores) == 0.5
+    assert average_precision(truth, scores[None]) == [0.5]
 
 
 def test_r2_needs_two_items():
@@ -111,4 +111,21 @@ def test_average_precision_is_scikit_learns_also_where_scores_are_equal(rng, lev
     truth = rng.random((120, 6)) < 0.2
     scores = rng.integers(0, levels, size=(120, 6)) / levels
     expected = [sk.average_precision_score(truth[:, label], scores[:, label]) for label in range(6)]
-    assert average_precision(truth, scores) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert average_precision(truth, scores[None])[0] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "one label", "regression"])
+def test_a_model_has_the_same_metrics_alone_and_beside_63_others(kind, rng):
+    count = 1 if kind in {"one label", "regression"} else 4
+    outputs = torch.from_numpy(rng.normal(size=(64, 37, count)).astype(np.float32))
+    outputs[5, 3, 0] = torch.nan
+    task, targets = {
+        "single_label": (SINGLE, rng.integers(0, 4, 37)),
+        "multi_label": (MULTI, (rng.random((37, 4)) < 0.3).astype(np.float32)),
+        "one label": (Task("multi_label", ("a",)), (rng.random((37, 1)) < 0.3).astype(np.float32)),
+        "regression": (regression_task(rng.normal(size=37)), rng.normal(size=37)),
+    }[kind]
+    together = task.metrics_of_each(outputs, targets)
+    alone = [task.metrics(own, targets) for own in outputs]
+    assert all(np.isnan(value) for value in together[5].values())
+    assert [repr(own) for own in together] == [repr(own) for own in alone]
