@@ -256,11 +256,12 @@ class Conductor:
         """Go on with another policy; what runs goes on."""
         self.policy, self._all_drawn = policy, False
 
-    def widen(self, slots: int) -> None:
-        """Let so many trials run at a time, if that is more than so far: nodes have joined."""
-        if slots > self.slots:
+    def resize(self, slots: int) -> None:
+        """Let so many trials run at a time: nodes have joined or left. Those that run already go on."""
+        if slots != self.slots:
+            how = "joined" if slots > self.slots else "left"
             self.slots = slots
-            self.observer.note(f"nodes have joined: {slots} trials at a time")
+            self.observer.note(f"nodes have {how}: {slots} trial{'s' * (slots != 1)} at a time")
 
     def say(self, note: str) -> None:
         """Tell a sentence that belongs to the search's result, once."""

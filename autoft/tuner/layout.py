@@ -56,6 +56,11 @@ class Slots:
         return "cuda" if self.gpus and self.device == "auto" else "cpu"
 
     @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What Ray is to keep free for a trial: a bundle for each of its workers."""
+        return [{"CPU": float(self.cpus), **({"GPU": self.gpus} if self.gpus else {})}] * self.workers
+
+    @property
     def gpus_per_trial(self) -> float:
         """Of all of its workers."""
         return self.gpus * self.workers
@@ -157,6 +162,19 @@ def room_for(resources: Resources, *, trials: int, nodes: Sequence[Node] | None 
         )
     most = min(trials, resources.max_concurrent_trials or trials)
     return Room(there, gpus, most, workers, most_threads=core_count(), device=resources.device)
+
+
+def wanted(resources: Resources, trials: int) -> Slots | None:
+    """What a cluster is to grow to: room for the trials at a time that are asked for; None where no number is."""
+    if resources.max_concurrent_trials is None:
+        return None
+    return Slots(
+        count=min(trials, resources.max_concurrent_trials),
+        cpus=resources.cpus_per_worker or 1,
+        gpus=resources.gpus_per_worker or 0.0,
+        workers=resources.workers_per_trial,
+        device=resources.device,
+    )
 
 
 def choose_layout(

@@ -79,14 +79,14 @@ class ConductedScheduler(TrialScheduler):
     Args:
         conductor: opened.
         ask: called in every turn of Tune's loop; raises what is to end it.
-        joined: asked now and then how many trials there is room for; None where no node can join.
+        room: asked now and then how many trials there is room for; None where no node can join or leave.
     """
 
     def __init__(
         self,
         conductor: Conductor | Relay,
         ask: Callable[[], None] = nothing,
-        joined: Callable[[], int] | None = None,
+        room: Callable[[], int] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor, self._ask = conductor, ask
@@ -94,7 +94,7 @@ class ConductedScheduler(TrialScheduler):
         self._reached: dict[str, int] = {}
         """By trial of Tune, its newest evaluation."""
         self._waiting_since: float | None = None
-        self._joined, self._counted_at = joined, time.monotonic()
+        self._room, self._counted_at = room, time.monotonic()
         self._controller: TuneController | None = None
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ARG002
@@ -157,11 +157,11 @@ class ConductedScheduler(TrialScheduler):
         return pending[0] if pending else None
 
     def _look_for_nodes(self) -> None:
-        """Let more trials run at a time when nodes have joined."""
+        """Let more trials run at a time when nodes have joined, and fewer when some have left."""
         now = time.monotonic()
-        if self._joined and now - self._counted_at > _COUNTED_EVERY_S:
+        if self._room and now - self._counted_at > _COUNTED_EVERY_S:
             self._counted_at = now
-            self._conductor.widen(self._joined())
+            self._conductor.resize(self._room())
 
     def _look_for_workers(self, *, waiting: bool) -> None:
         """Say when all trials have been waiting for a while, as they do when all nodes are gone.

@@ -26,7 +26,7 @@ def run_on_ray(
     scratch: Path,
     *,
     supply: Supply | None = None,
-    joined: Callable[[], int] | None = None,
+    room: Callable[[], int] | None = None,
     borrowed: bool = False,
 ) -> None:
     """Run until the conductor has no more trials.
@@ -37,7 +37,7 @@ def run_on_ray(
         slots: trials at a time.
         scratch: a folder for Ray Tune's own files, of no use afterwards.
         supply: what workers on other nodes need; None where there are none.
-        joined: asked now and then how many trials there is room for, as nodes join; None where none can.
+        room: asked now and then how many trials there is room for, as nodes join and leave; None where none can.
         borrowed: Ray goes on when the search is over, so that nothing may be left in it.
 
     Raises:
@@ -45,10 +45,10 @@ def run_on_ray(
         StorageError: the storage refuses what the trials need.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    most = slots.count if joined is None else max(slots.count, conductor.trials_to_come)
+    most = slots.count if room is None else max(slots.count, conductor.trials_to_come)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once, not one after the other
     with remembered() as ask:
-        scheduler = ConductedScheduler(conductor, ask, joined)
+        scheduler = ConductedScheduler(conductor, ask, room)
         meeting = Meeting.called(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
         parcel = Parcel.pack(context, meeting, slots, supply)
         tuner = _tuner(conductor, scheduler, parcel, slots, scratch)
@@ -92,8 +92,7 @@ def _tuner(
 
 def _bundles(slots: Slots) -> tune.PlacementGroupFactory:
     """What Ray reserves for a trial: a bundle for each of its workers, of which the actor has the first."""
-    bundle = {"CPU": float(slots.cpus), **({"GPU": slots.gpus} if slots.gpus else {})}
-    return tune.PlacementGroupFactory([bundle] * slots.workers, strategy="PACK")
+    return tune.PlacementGroupFactory(slots.bundles, strategy="PACK")
 
 
 def _trial_name(trial: Any) -> str:

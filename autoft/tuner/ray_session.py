@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
 
 from autoft.errors import ConfigError, SearchFailedError
-from autoft.tuner.layout import Node, card_count, core_count
+from autoft.tuner.layout import Node, Slots, card_count, core_count
 from autoft.tuner.ray_token import MODE, provide_token
 
 _QUIET = {
@@ -58,6 +59,7 @@ class RaySession:
         self.address = _checked(address or os.environ.get("RAY_ADDRESS") or _LOCAL) if self._mine else ""
         self._until = time.monotonic() + _JOIN_S
         self._error: Exception | None = None
+        self._asked = False
         self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         logging.getLogger("ray").setLevel(logging.ERROR)
@@ -74,6 +76,16 @@ class RaySession:
     def alone(self) -> bool:
         """Whether it is this machine's and the search's own: no other node can join."""
         return self.address == _LOCAL
+
+    def ask_for(self, slots: Slots) -> None:
+        """Ask the cluster's autoscaler, if it has one, for room for so many trials, until Ray is left.
+
+        A cluster keeps one such request: it takes the place of an earlier one, also of somebody else's.
+        """
+        if not self.alone:
+            self.ready()
+            self._asked = True
+            request_resources(bundles=slots.bundles * slots.count)
 
     def started_nodes(self, notify: Callable[[str], None]) -> tuple[Node, ...] | None:
         """The same; while no node has a CPU, as when a cluster starts, one is waited for."""
@@ -114,6 +126,9 @@ class RaySession:
 
     def close(self) -> None:
         """Leave Ray, and stop it if it was started here."""
+        if self._asked:
+            with suppress(ray.exceptions.RayError):  # a cluster that is gone has nothing to take back
+                request_resources(bundles=[])
         if self._mine:
             self._unwanted.set()
             if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):

@@ -29,7 +29,7 @@ from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.inputs import Data, Model, check_identity, data_source, identity, model_name, own_module
 from autoft.tuner.latency import kept_latency
-from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here, room_for
+from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here, room_for, wanted
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.pareto import objectives_of
 from autoft.tuner.prepare import (
@@ -187,13 +187,18 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
             earlier_study(config)
         if module is None:
             check_before_spending(config, base, given.space)
+        asked = wanted(config.resources, config.search.num_samples)
         with ray_session(given.address) as ray:
+            if asked:
+                ray.ask_for(asked)
             room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note))
             ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
             for note in ground.notes:
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
             ray.ready()
+            if asked:
+                ray.ask_for(replace(opened.outlook.forecast.layout.slots, count=asked.count))
             try:
                 return opened.run(folder, ray, room, None if ray.alone else _supply(config, source, ground))
             finally:
@@ -222,8 +227,8 @@ class _OpenSearch:
         context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
             slots = forecast.layout.slots
-            joined = None if supply is None else partial(_at_a_time, room, ray, slots.cpus)
-            run_on_ray(relay, context, slots, folder.scratch, supply=supply, joined=joined, borrowed=ray.borrowed)
+            now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
+            run_on_ray(relay, context, slots, folder.scratch, supply=supply, room=now, borrowed=ray.borrowed)
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return self._conclude(folder, self.closing, said)
@@ -384,7 +389,7 @@ def _supply(config: SearchConfig, source: Data, ground: Ground) -> Supply:
     return Supply.of(source, settings, seed=settings.split_seed, max_bytes=config.data.max_bytes)
 
 
-def _at_a_time(room: Room, ray: RaySession, cpus: int) -> int:
+def slots_now(room: Room, ray: RaySession, cpus: int) -> int:
     """How many trials there is room for on the nodes that the cluster has now."""
     return replace(room, nodes=ray.nodes() or room.nodes).slots(cpus).count
 

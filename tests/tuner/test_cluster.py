@@ -1,14 +1,22 @@
 """A search on three nodes of one machine, of which one joins late with a cache folder of its own; GPUs are invented."""
 
+import json
+
 import numpy as np
 import pytest
 import ray
 import torch
 from clusters import Located, cluster, marks
+from commands import wait_for
+from ray.experimental.internal_kv import _internal_kv_get
 
 import autoft
 from autoft.errors import ConfigError
+from autoft.tuner.config import ResourcesSection
+from autoft.tuner.layout import Node, Slots, room_for
 from autoft.tuner.observer import Silent
+from autoft.tuner.ray_session import ray_session
+from autoft.tuner.search import slots_now
 
 pytestmark = pytest.mark.slow
 PLAIN = {"confirm": "off", "reuse": "off"} | {f"search.{name}": "off" for name in ("gains", "probe", "forgetting")}
@@ -75,6 +83,36 @@ def test_trials_fill_the_nodes_also_one_that_joins_and_share_their_gpus_as_asked
     assert (seen.slots, seen.most) == (2, 3)
     assert marks(tmp_path) == sorted([(first, "0"), (first, "0"), (seen.joined.node_id, "0")])
     assert list(other.glob("tensors-*")), "the other node made the data ready for itself"
+
+
+@pytest.fixture
+def joined(nodes):
+    """This process in the cluster, which goes on when a session ends."""
+    ray.init(address=nodes[0].address, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def request():
+    """What the cluster's autoscaler is asked for."""
+    return json.loads(_internal_kv_get("autoscaler_resource_request") or "[]")
+
+
+def test_an_autoscaler_is_asked_for_room_until_the_search_leaves(joined):
+    with ray_session() as session:
+        session.ask_for(Slots(count=2, cpus=1, gpus=0.5))
+        assert request() == [{"CPU": 1.0, "GPU": 0.5}] * 2
+    assert request() == []
+
+
+def test_a_node_that_leaves_takes_its_slots_with_it(nodes, joined):
+    room = room_for(ResourcesSection(gpus_per_worker=0.5, cpus_per_worker=1), trials=9, nodes=[Node(1, 1)])
+    with ray_session() as session:
+        before = slots_now(room, session, 1)
+        leaving = nodes[0].add_node(num_cpus=2, num_gpus=1)
+        wait_for(lambda: slots_now(room, session, 1) == before + 2)
+        nodes[0].remove_node(leaving)
+        wait_for(lambda: slots_now(room, session, 1) == before)
 
 
 @pytest.mark.parametrize(

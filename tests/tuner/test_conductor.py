@@ -96,14 +96,17 @@ def test_no_trial_is_drawn_while_all_slots_are_busy():
     assert conductor.next_trial() == Assignment(2, RECIPE)
 
 
-def test_more_trials_run_at_a_time_when_there_is_room_and_never_fewer():
+def test_as_many_trials_run_at_a_time_as_there_is_room_for_now():
     conductor = conduct(ScriptedPolicy(9), slots=1)
     conductor.next_trial()
     assert conductor.next_trial() is Turn.WAIT
-    conductor.widen(2)
+    conductor.resize(2)
     assert isinstance(conductor.next_trial(), Assignment)
-    conductor.widen(1)
-    assert conductor.slots == 2
+    conductor.resize(1)
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),), done=True))
+    assert conductor.next_trial() is Turn.WAIT, "the other one is all that there is room for"
+    conductor.hear(1, Report(evaluations=(evaluation(1, 0.5),), done=True))
+    assert conductor.next_trial() == Assignment(2, RECIPE)
 
 
 def test_a_stopped_trial_is_pruned_with_rule_and_sentence():

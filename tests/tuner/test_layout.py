@@ -5,7 +5,7 @@ from autoft.errors import ConfigError
 from autoft.recipe import Recipe
 from autoft.tuner import layout
 from autoft.tuner.config import ResourcesSection
-from autoft.tuner.layout import Node, Room, Slots, check_device, choose_layout, device_here, room_for
+from autoft.tuner.layout import Node, Room, Slots, check_device, choose_layout, device_here, room_for, wanted
 
 
 def recipe(memory_format="auto"):
@@ -203,3 +203,21 @@ def test_a_worker_trains_on_the_gpu_that_it_was_given_unless_told_otherwise(mach
     check_device("cpu")
     with pytest.raises(ConfigError, match="was given a GPU, but torch sees none there"):
         check_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("asked", "bundles"),
+    [
+        pytest.param({}, None, id="no number is asked for"),
+        pytest.param({"max_concurrent_trials": 2}, [{"CPU": 1.0}] * 2, id="two trials"),
+        pytest.param({"max_concurrent_trials": 99}, [{"CPU": 1.0}] * 5, id="no more than there are trials"),
+        pytest.param(
+            {"max_concurrent_trials": 2, "workers_per_trial": 2, "gpus_per_worker": 1, "cpus_per_worker": 4},
+            [{"CPU": 4.0, "GPU": 1.0}] * 4,
+            id="of two workers with a GPU each",
+        ),
+    ],
+)
+def test_a_cluster_is_to_grow_to_the_trials_that_are_asked_for(asked, bundles):
+    slots = wanted(ResourcesSection(**asked), 5)
+    assert (slots and slots.bundles * slots.count) == bundles

@@ -28,7 +28,7 @@ class Listening:
     def lost(self, number, cause):
         self.causes.append((number, cause))
 
-    def widen(self, slots):
+    def resize(self, slots):
         self.slots = slots
 
     def say(self, note):
@@ -99,11 +99,11 @@ def test_a_search_without_workers_says_so_and_ends_with_its_budget(tmp_path, mon
     assert scheduler.choose_trial_to_run(controller) is None
 
 
-def test_nodes_that_join_are_counted_now_and_then(monkeypatch):
+def test_nodes_are_counted_now_and_then(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(ray_adapters.time, "monotonic", lambda: now[0])
     conductor, asked = Listening(), []
-    scheduler = ConductedScheduler(conductor, joined=lambda: asked.append(now[0]) or 4)
+    scheduler = ConductedScheduler(conductor, room=lambda: asked.append(now[0]) or 4)
     controller = types.SimpleNamespace(get_trials=list)
     for _ in range(3):
         scheduler.choose_trial_to_run(controller)

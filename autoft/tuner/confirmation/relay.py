@@ -57,8 +57,8 @@ class Relay:
         turn = self._run(self.confirmation) if self.confirmation else Turn.WAIT
         return turn if isinstance(turn, Assignment) else Turn.WAIT
 
-    @staticmethod
-    def _run(confirmation: Conductor) -> Assignment | Turn:
+    def _run(self, confirmation: Conductor) -> Assignment | Turn:
+        confirmation.slots = self.trials.slots
         turn = confirmation.next_trial()
         if not isinstance(turn, Assignment):
             return turn
@@ -84,10 +84,9 @@ class Relay:
         """Which budget of what runs now is used up; while trials run, theirs."""
         return (self._both[-1] if self._handed_over else self.trials).used_up
 
-    def widen(self, slots: int) -> None:
-        """Let so many trials run at a time, if that is more than so far."""
-        for conductor in self._both:
-            conductor.widen(slots)
+    def resize(self, slots: int) -> None:
+        """Let so many trials, and then runs of confirmation, run at a time."""
+        self.trials.resize(slots)
 
     def say(self, note: str) -> None:
         """Tell a sentence that belongs to the search's result, once."""
