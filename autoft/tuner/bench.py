@@ -27,8 +27,6 @@ class Confirming:
     """Of the runs' folders."""
     seed: int
     """Of the study: folds are drawn from it."""
-    deadline: float | None
-    """Seconds since the epoch at which they stop training."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,6 @@ class WorkerContext:
     """Folder of the trials' folders."""
     threads: int
     device: str
-    deadline: float | None
-    """Seconds since the epoch at which trials stop training."""
     reuse: Reuse | None = None
     """Where activations are kept; None computes them each time."""
     stages: Path | None = None
@@ -67,6 +63,8 @@ class Work:
     recipe: Mapping[str, Any]
     run: int | None = None
     """Of a confirmation: which of the recipe's runs it is."""
+    until: float | None = None
+    """Seconds since the epoch at which it stops training."""
 
 
 class Bench:
@@ -116,7 +114,6 @@ class Bench:
         context, confirming = self.context, self._confirming(work)
         recipe = Recipe.parse(work.recipe, where=f"trial {work.number}")
         base = self._loaded(recipe.seed if confirming else context.seed)
-        deadline = confirming.deadline if confirming else context.deadline
         if self._cache is None and context.reuse:
             self._cache = ActivationCache(context.reuse, context.data, self.notes.append)
         if self._tree is None and context.stages:
@@ -127,7 +124,7 @@ class Bench:
             self.held_out(work) or context.data,
             context.objective,
             device=context.device,
-            should_stop=lambda: deadline is not None and time.time() >= deadline,
+            should_stop=lambda: work.until is not None and time.time() >= work.until,
             cache=self._cache,
             tree=self._tree,
             fresh=lambda: base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),

@@ -1,6 +1,5 @@
 """What is good to have at the end of a search, when there is a winner: done as far as the time budget goes."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,22 +10,14 @@ from autoft.errors import ModelError, WeightsError
 from autoft.model import MICRO_BATCH, original_head
 from autoft.training import ForgettingMeter, evaluate
 from autoft.training.forgetting import MOST_ITEMS
-from autoft.training.gains import SHARES, Weights
+from autoft.training.gains import Weights
 from autoft.tuner.config import FORGETTING, SearchConfig
 from autoft.tuner.prepare import Ground
+from autoft.tuner.reserve import micro_batches
 from autoft.tuner.retention import Retention
 
-_SCORED = 4
-"""Models that are scored on the test split: the winner and three baselines."""
-_COMPARED = 4
-"""Models that are compared on the validation split before one is delivered."""
-_TRIED = 1 + len(SHARES) + 4
-"""The winner, points on the line, and as many trials as are left of most searches for a soup."""
-_LAST_STEPS_S = 4.0
-"""For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
-_WRITING_S = 1.0
-_SHARE = 0.05
-"""Of the time budget that is kept free at most for what is good to have; more of it is used where it is left over."""
+WRITING_S = 1.0
+"""From the end of all that is measured to the written result."""
 Read: TypeAlias = Callable[[], Weights | None]
 """Gives what differs from the base; None where it is gone."""
 OUT_OF_TIME = "the time budget ended first; give a larger --time-budget"
@@ -59,7 +50,7 @@ class Closing:
     ) -> "Closing":
         """As the configuration has it."""
         budget = config.search.time_budget_s
-        until = None if budget is None else started_at + budget - _WRITING_S
+        until = None if budget is None else started_at + budget - WRITING_S
         search = config.search
         return cls(
             search.gains == "on",
@@ -70,24 +61,6 @@ class Closing:
             reuse,
             until,
         )
-
-
-def closing_seconds(config: SearchConfig, ground: Ground) -> float:
-    """Seconds to keep for the end of a search, by measurement: comparing weights, scoring the test split, and what is
-    good to have.
-
-    It is measured while Ray starts, so it rather comes out too long. Of a time budget at most a quarter is kept.
-    """
-    splits, budget = ground.data.splits, config.search.time_budget_s or math.inf
-    pass_s = _seconds_of_a_pass(ground)
-    scored = _SCORED + (config.search.gains == "on")
-    needed = _LAST_STEPS_S + scored * _batches(len(splits.test)) * pass_s
-    needed += _COMPARED * _batches(len(splits.val)) * pass_s if config.confirm.top else 0.0
-    if config.search.constraints.min_retention is not None:
-        needed += _SCORED * _batches(min(MOST_ITEMS, len(splits.val))) * pass_s
-    wanted = [len(splits.val)] * _TRIED if config.search.gains == "on" else []
-    wanted += [min(MOST_ITEMS, len(splits.val))] * _SCORED if config.search.forgetting == "on" else []
-    return min(needed + min(_batches(*wanted) * pass_s, _SHARE * budget), budget / 4)
 
 
 @dataclass(frozen=True)
@@ -105,13 +78,13 @@ class Allowance:
     @classmethod
     def of(cls, closing: Closing, ground: Ground) -> "Allowance":
         """Measured now, where there is a budget at all."""
-        return cls(closing, 0.0 if closing.until is None else _seconds_of_a_pass(ground))
+        return cls(closing, 0.0 if closing.until is None else seconds_of_a_pass(ground))
 
     def affords(self, *passes: int, seconds: float = 0.0) -> bool:
         """Whether there is time to run the model on so many items, for each of the passes, and for so many seconds."""
         if self.closing.until is None:
             return True
-        return self.closing.now() + seconds + _batches(*passes) * self.pass_s <= self.closing.until
+        return self.closing.now() + seconds + micro_batches(*passes) * self.pass_s <= self.closing.until
 
 
 def forgetting_of(
@@ -151,11 +124,7 @@ def _called(finalist: str) -> str:
     return f"trial {finalist}" if finalist.isdigit() else f"the {finalist}"
 
 
-def _batches(*passes: int) -> int:
-    return sum(math.ceil(items / MICRO_BATCH) for items in passes)
-
-
-def _seconds_of_a_pass(ground: Ground) -> float:
+def seconds_of_a_pass(ground: Ground) -> float:
     """Of one micro-batch; the model's weights do not matter."""
     few, memory_format = ground.data.splits.val[:MICRO_BATCH], ground.recipe.optimisation.memory_format
 

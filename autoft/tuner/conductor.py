@@ -83,6 +83,8 @@ class Assignment:
     """Evaluations that the ledger has of it: a checkpoint may have one more."""
     run: int | None = None
     """Of a confirmation run: which of the candidate's."""
+    until: float | None = None
+    """Seconds since the epoch at which it must end, as it looks now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,16 @@ class Conductor:
     gpus: float = 0.0
     """Of each trial."""
     on_trial_end: Callable[["Conductor"], None] = lambda _conductor: None
+    until: Callable[[Sequence[TrialRecord]], float] | None = None
+    """Sets the clock's deadline anew whenever a trial has ended; None: it stays as it is."""
     best_value: float | None = None
     """The best value of any evaluation so far."""
     notes: list[str] = field(default_factory=list)
     """What workers had to say of the search as a whole, each sentence once."""
     _live: set[int] = field(default_factory=set)
     _waiting: list[int] = field(default_factory=list)
+    _given: dict[int, float | None] = field(default_factory=dict)
+    """The deadline that each trial was started with."""
     _all_drawn: bool = False
     """Whether the policy has no recipe any more."""
     _failure: str | None = None
@@ -142,6 +148,7 @@ class Conductor:
         for record in self.records:
             self._take_best(record.best(self.objective))
             self._gpu_s += self.gpus * record.compute_s
+        self._set_deadline()
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -200,7 +207,8 @@ class Conductor:
         self._live.add(number)
         record = self.ledger.trial(number)
         self.observer.trial_started(record)
-        return Assignment(number, record.proposal.recipe, len(record.curve))
+        until = self._given[number] = self.clock.deadline
+        return Assignment(number, record.proposal.recipe, len(record.curve), until=until)
 
     def _go_on_with(self) -> int | None:
         """A trial that was interrupted, else a paused one that is due; None if there is neither."""
@@ -282,9 +290,28 @@ class Conductor:
         self._live.discard(number)
         return Action.STOP
 
+    def _given_more_time(self, number: int) -> bool:
+        """Whether trials may take longer than was known when this one was started, and there is some time left."""
+        given, deadline = self._given.get(number), self.clock.deadline
+        return given is not None and deadline is not None and deadline > given and not self.used_up
+
+    def _put_back(self, number: int) -> None:
+        self.ledger.suspend(number)
+        self._live.discard(number)
+        self._waiting.insert(0, number)
+
+    def _set_deadline(self) -> None:
+        if self.until:
+            self.clock = replace(self.clock, deadline=self.until(self.records))
+
     def _end_for_budget(self, number: int) -> None:
-        """Prune a trial for the budget; while nothing at all has been evaluated, let it wait for a larger one."""
-        if self.best_value is None:
+        """Prune a trial for the budget; while nothing at all has been evaluated, let it wait for a larger one.
+
+        One that was started when less time seemed to be left for trials is the next to go on, from its last checkpoint.
+        """
+        if self._given_more_time(number):
+            self._put_back(number)
+        elif self.best_value is None:
             self.ledger.suspend(number)
             self._live.discard(number)
         else:
@@ -358,5 +385,6 @@ class Conductor:
 
     def _leave(self, number: int) -> None:
         self._live.discard(number)
+        self._set_deadline()
         self.observer.trial_ended(self.ledger.trial(number))
         self.on_trial_end(self)

@@ -29,16 +29,17 @@ def probed(
     context: WorkerContext,
     ground: Ground,
     *,
+    deadline: float | None = None,
     notify: Callable[[str], None],
 ) -> Probed | None:
-    """The study's probe; None where there is none."""
+    """The study's probe, which is over at the deadline (seconds since the epoch); None where there is none."""
     if config.search.probe == "off":
         return None
     base = drawable_base(space, ground.recipe)
     options = head_options(space, base) or {"base": {}}
     openings = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card) if recipe.stages[0].head_only]
     here = replace(context, device=device_here(context.device))
-    return probe_once(ledger, here, base, options, openings=openings, notify=notify)
+    return probe_once(ledger, here, base, options, openings=openings, deadline=deadline, notify=notify)
 
 
 def first_in_line(

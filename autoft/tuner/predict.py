@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autoft.cache.cost import Machine
 from autoft.cache.measure import Speed
 from autoft.data import DataHandle
-from autoft.model import LoadedModel, padded, plan_stage
+from autoft.model import MICRO_BATCH, LoadedModel, padded, plan_stage
 from autoft.recipe import Recipe
 from autoft.record import TrialRecord
 from autoft.training.lengths import length_in_steps
@@ -31,6 +31,11 @@ class Predictor:
     machine: Machine
     kept: frozenset[int] = frozenset()
     """Boundaries at which activations are read."""
+
+    @property
+    def pass_s(self) -> float:
+        """Seconds of a micro-batch from its items to its outputs."""
+        return MICRO_BATCH * (self.machine.item_s + sum(self.speed.forward_s))
 
     def per_epoch(self, recipe: Recipe) -> dict[str, float]:
         """Seconds per epoch of each stage, evaluation on the validation split included."""
@@ -81,6 +86,14 @@ def predicted_s(record: TrialRecord) -> float | None:
         return None
     epochs = {each.stage: each.epoch for each in record.curve if not each.reused.startswith(FORKED)}
     return sum(record.proposal.predicted.get(stage, 0.0) * count for stage, count in epochs.items())
+
+
+def off_by(records: Sequence[TrialRecord]) -> float:
+    """Seconds that trials took per second that was predicted for them; 1 where nothing is known."""
+    known = [(record.compute_s, predicted_s(record) or 0.0) for record in records]
+    predicted = sum(seconds for _, seconds in known)
+    measured = sum(seconds for seconds, each in known if each)
+    return measured / predicted if predicted > 0.0 and measured > 0.0 else 1.0
 
 
 def predicted_in_all(records: Sequence[TrialRecord], building_s: float) -> float | None:

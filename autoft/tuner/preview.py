@@ -1,5 +1,6 @@
 """What a search would do and cost, told before anything is spent: no Ray, no run folder."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 from autoft.errors import ConfigError
 from autoft.record import ModelCard, Objective
 from autoft.tuner.baselines import baselines
-from autoft.tuner.closing import closing_seconds
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.forecast import Outlook, deepened, look_ahead
@@ -23,6 +23,7 @@ from autoft.tuner.prepare import (
     shipped_portfolio,
     with_memory_format,
 )
+from autoft.tuner.reserve import Passes, Reserve
 from autoft.tuner.units import UnitCounter
 
 START_S = 20.0
@@ -109,7 +110,8 @@ def _previewed(
     others_first = {name: outlook.totals(recipe) for name, recipe in portfolio[: max(0, samples - len(costs))]}
     depths = {depth: outlook.totals(deepened(ground, depth)) for depth in range(card.depth + 1)}
     forecast = outlook.forecast
-    around_s = START_S + closing_seconds(config, ground) + forecast.building_s
+    closing_s = _closing_s(config, ground, objective, outlook)
+    around_s = START_S + closing_s + forecast.building_s
     affords = wall_s = None
     if forecast.trials_s is not None:
         wall_s = around_s + forecast.trials_s / forecast.layout.slots.count
@@ -132,6 +134,15 @@ def _previewed(
         affords=affords,
         wall_s=wall_s,
     )
+
+
+def _closing_s(config: SearchConfig, ground: Ground, objective: Objective, outlook: Outlook) -> float:
+    """Seconds from the last training step to the written result; 0 where nothing is known."""
+    if outlook.predictor is None:
+        return 0.0
+    budget_s = config.search.time_budget_s or math.inf
+    passes, slots = Passes.of(config, ground.data), outlook.forecast.layout.slots.count
+    return Reserve(math.inf, budget_s, passes, outlook.predictor.pass_s, config.confirm, objective, slots).closing_s()
 
 
 def affordable(baselines_s: Sequence[float], mean_s: float, slot_s: float) -> int:

@@ -76,6 +76,7 @@ def probe_once(
     options: Mapping[str, Mapping[str, Any]],
     *,
     openings: Sequence[Recipe],
+    deadline: float | None = None,
     notify: Callable[[str], None],
 ) -> Probed | None:
     """What the study keeps of its probe, else what one finds now, and it is kept; None where there was none.
@@ -86,6 +87,7 @@ def probe_once(
         base: the base recipe.
         options: by name, the changes that make the head stages which the search space offers.
         openings: other recipes whose opening head stages are worth training beside them.
+        deadline: seconds since the epoch at which trials are to end.
         notify: told in a sentence when there is none.
     """
     if (stored := ledger.meta().get(PROBE)) is not None:
@@ -94,7 +96,7 @@ def probe_once(
         return None
     try:
         with thread_count(context.threads):
-            found = _Probe.of(context, base).run(options, openings)
+            found = _Probe.of(context, base, deadline).run(options, openings)
     except OutOfTimeError:
         notify("probe: left out, the time budget is too short for it")
         return None
@@ -115,11 +117,12 @@ class _Probe:
     loaded: LoadedModel
     manner: Manner
     limit: "_Limit"
+    deadline: float | None
 
     @classmethod
-    def of(cls, context: WorkerContext, base: Recipe) -> Self:
+    def of(cls, context: WorkerContext, base: Recipe, deadline: float | None) -> Self:
         """With a copy of the model as the workers have it."""
-        left_s = math.inf if context.deadline is None else context.deadline - time.time()
+        left_s = math.inf if deadline is None else deadline - time.time()
         loaded = load_model(
             context.model,
             num_outputs=context.data.task.num_outputs,
@@ -131,7 +134,7 @@ class _Probe:
         device = torch.device(context.device)
         manner = Manner.of(base.optimisation, device)
         make_ready(loaded.module, device, channels_last=manner.channels_last)
-        return cls(context, base, loaded, manner, _Limit(_SHARE_OF_TIME * left_s))
+        return cls(context, base, loaded, manner, _Limit(_SHARE_OF_TIME * left_s), deadline)
 
     def run(self, options: Mapping[str, Mapping[str, Any]], openings: Sequence[Recipe]) -> Probed:
         """Look at the depths, then train the heads."""
@@ -220,8 +223,7 @@ class _Probe:
         return self.limit.reached or self._past_deadline()
 
     def _past_deadline(self) -> bool:
-        deadline = self.context.deadline
-        return deadline is not None and time.time() >= deadline
+        return self.deadline is not None and time.time() >= self.deadline
 
 
 @dataclass

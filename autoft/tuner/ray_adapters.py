@@ -48,9 +48,9 @@ class ConductedSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
         """The next trial's number and recipe; None while there is none."""
         match self._conductor.next_trial():
-            case Assignment(number, recipe, known, run):
-                again = {} if run is None else {"run": run}
-                return {"number": number, "recipe": dict(recipe), "known": known, **again}
+            case Assignment(number, recipe, known, run, until):
+                more = {name: value for name, value in (("run", run), ("until", until)) if value is not None}
+                return {"number": number, "recipe": dict(recipe), "known": known, **more}
             case Turn.WAIT:
                 return None
             case Turn.FINISHED:

@@ -112,7 +112,8 @@ class TrialActor(tune.Trainable):
         """Take up the next trial."""
         number, run = new_config["number"], new_config.get("run")
         own = number if run is None else ticket(number)
-        self._worker.begin(own, new_config["recipe"], known=new_config["known"], run=run)
+        until = new_config.get("until")
+        self._worker.begin(own, new_config["recipe"], known=new_config["known"], run=run, until=until)
         return True
 
     def step(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from autoft.recipe import parse_assignment
 from autoft.record import Objective, TrialRecord
 from autoft.study import Ledger, check_reachable
 from autoft.tuner.baselines import baselines
-from autoft.tuner.closing import Closing, closing_seconds
+from autoft.tuner.closing import WRITING_S, Closing, seconds_of_a_pass
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, write_tables
 from autoft.tuner.conductor import Clock, Conductor
@@ -47,6 +47,7 @@ from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import run_on_ray
 from autoft.tuner.ray_session import RaySession, ray_session
 from autoft.tuner.recorded import recorded_task
+from autoft.tuner.reserve import Passes, Reserve
 from autoft.tuner.result import SearchResult, open_confirmation, open_ledger
 from autoft.tuner.retention import Retention
 from autoft.tuner.run_folder import RunFolder, default_name
@@ -289,37 +290,39 @@ def _open(
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
     folder.write_config(config)
     outlook = look_ahead(config, ground, space, objective, layout, measured)
-    clock, earlier = _clocks(config, ground, ledger.trials(), started_at)
+    reserve = _reserve(config, ground, outlook, layout.slots.count, started_at)
+    clock = _clock(ledger.trials(), started_at, reserve)
     shares = config.reuse.stages == "on"
     context = worker_context(
         ground,
         objective,
         folder.trials,
         threads=layout.threads,
-        deadline=earlier.deadline,
         device=layout.slots.runs_on,
         reuse=outlook.reuse,
         stages=folder.stages if shares else None,
     )
-    found = probed(config, space, ledger, context, ground, notify=observer.note) if outlook.predictor else None
+    look = partial(probed, deadline=clock.deadline, notify=observer.note)
+    found = look(config, space, ledger, context, ground) if outlook.predictor else None
     portfolio = first_in_line(config, ground, space, ledger, found=found, notify=observer.note)
     policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio)
     conductor = Conductor(
         ledger=ledger,
         policy=policy,
         objective=objective,
-        clock=earlier,
+        clock=clock,
         slots=layout.slots.count,
         observer=observer,
         max_gpu_s=_gpu_seconds(config, layout),
         gpus=layout.slots.gpus_per_trial,
         on_trial_end=_keeper(config, folder, objective, spare=retention is not None),
+        until=reserve.trials_until if reserve else None,
     )
     conductor.open()
     observer.started(_plan(config, ground, folder, conductor, outlook))
-    companions = likely_head_stages(policy, space, config.search.sampler) if shares else ()
-    confirmation = _confirmation(config, ground, folder, conductor, clock, retention)
-    context = replace(context, companions=tuple(companions))
+    confirmation = _confirmation(config, ground, folder, conductor, reserve, retention)
+    if shares:
+        context = replace(context, companions=tuple(likely_head_stages(policy, space, config.search.sampler)))
     closing = Closing.of(config, started_at, outlook.reuse, retention)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
 
@@ -352,7 +355,7 @@ def _confirmation(
     ground: Ground,
     folder: RunFolder,
     conductor: Conductor,
-    clock: Clock,
+    reserve: Reserve | None,
     retention: Retention | None,
 ) -> Confirmation | None:
     if not config.confirm.top:
@@ -363,10 +366,10 @@ def _confirmation(
         ground=ground,
         objective=conductor.objective,
         open_ledger=lambda: open_confirmation(folder, conductor.objective, config.search.storage),
-        clock=clock,
+        clock=conductor.clock,
+        reserve=reserve,
         slots=conductor.slots,
         seed=config.search.seed,
-        time_budget_s=config.search.time_budget_s,
         note=conductor.observer.note,
         allowed=retention.keeps if retention else lambda _record: True,
     )
@@ -399,12 +402,23 @@ def _folder(config: SearchConfig, model: str) -> RunFolder:
     return RunFolder(Path(config.output.storage_path) / name)
 
 
-def _clock(config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], started_at: float) -> Clock:
+def _clock(before: Sequence[TrialRecord], started_at: float, reserve: Reserve | None) -> Clock:
+    """The trials' clock."""
     spent = max((evaluation.wall_s for record in before for evaluation in record.curve), default=0.0)
+    return Clock(started_at, reserve.trials_until(before) if reserve else None, spent)
+
+
+def _reserve(config: SearchConfig, ground: Ground, outlook: Outlook, slots: int, started_at: float) -> Reserve | None:
+    """What is kept for the end; of the time that is left now, confirmation has a share. None without a budget."""
     budget = config.search.time_budget_s
     if budget is None:
-        return Clock(started_at, offset_s=spent)
-    return Clock(started_at, deadline=started_at + budget - closing_seconds(config, ground), offset_s=spent)
+        return None
+    pass_s = outlook.predictor.pass_s if outlook.predictor else seconds_of_a_pass(ground)
+    end = started_at + budget - WRITING_S
+    passes, objective = Passes.of(config, ground.data), ground.data.task.objective(config.search.metric)
+    reserve = Reserve(end, budget, passes, pass_s, config.confirm, objective, slots)
+    share_s = config.confirm.max_share * max(0.0, reserve.runs_until() - time.time())
+    return replace(reserve, share_s=share_s)
 
 
 def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
@@ -412,21 +426,6 @@ def _gpu_seconds(config: SearchConfig, layout: Layout) -> float | None:
     if hours is not None and not layout.slots.gpus:
         raise ConfigError(f"search.max_gpu_hours: is {hours:g}, but this search uses no GPU; give search.time_budget_s")
     return None if hours is None else 3600 * hours
-
-
-def _clocks(
-    config: SearchConfig, ground: Ground, before: Sequence[TrialRecord], started_at: float
-) -> tuple[Clock, Clock]:
-    """The search's, and the trials'."""
-    clock = _clock(config, ground, before, started_at)
-    return clock, _before_confirmation(config, clock)
-
-
-def _before_confirmation(config: SearchConfig, clock: Clock) -> Clock:
-    """The trials' clock: of the time that is left when they begin, confirmation's share is not theirs."""
-    if clock.deadline is None or not config.confirm.top:
-        return clock
-    return replace(clock, deadline=clock.deadline - config.confirm.max_share * max(0.0, clock.left_s))
 
 
 def _plan(

@@ -6,8 +6,8 @@ would decide in a real search that is fed the same curves.
 
 import heapq
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from autoft.record import Action, Curve, Evaluation, TrialRecord
@@ -19,9 +19,12 @@ from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.runs import ticket
 from autoft.tuner.observer import Silent
 from autoft.tuner.policy import Policy
+from autoft.tuner.reserve import Reserve
 from autoft.tuner.thaw import Cost
 from autoft.tuner.worker import Report
 
+Until: TypeAlias = Callable[[Sequence[TrialRecord]], float]
+"""When trials must end, given their records."""
 Recorded: TypeAlias = Callable[[Mapping[str, Any]], Curve]
 """The whole curve of a recipe (plain data)."""
 
@@ -70,18 +73,24 @@ class _Machine:
     recorded: Recorded
     cost: Cost
     busy: list[tuple[float, int, int, float]] = field(default_factory=list)
-    """Time, trial, evaluation and its cost of what runs, as a heap."""
+    """Time, trial, evaluation (0: out of time) and its cost of what runs, as a heap."""
+    until: dict[int, float] = field(default_factory=dict)
+    """When what runs must end."""
     spent: float = 0.0
 
     def take_up(self) -> None:
         """Give every free worker a trial, if there is one."""
         while isinstance(turn := self.conductor.next_trial(), Assignment):
+            self.until[turn.number] = math.inf if turn.until is None else turn.until
             self._run(turn.number, turn.known + 1)
 
-    def step(self) -> Step:
-        """Report the evaluation that ends next; a run of confirmation has only one, at its end."""
+    def step(self) -> Step | None:
+        """Report the evaluation that ends next, or None that time is up; a run of confirmation has one, at its end."""
         self.clock.now, number, index, cost = heapq.heappop(self.busy)
         self.spent += cost
+        if index == 0:
+            self.conductor.hear(number, Report(done=True, out_of_time=True))
+            return None
         curve = self._curve(number)
         evaluation = curve[index - 1]
         done = number < 0 or index >= len(curve)
@@ -97,7 +106,9 @@ class _Machine:
             steps = proposal.recipe["stages"][-1]["steps"]
             index = next(place for place, each in enumerate(curve, start=1) if each.step >= steps)
         cost = sum(self.cost(proposal, curve[:place]) for place in range(first, index + 1))
-        heapq.heappush(self.busy, (self.clock.now + cost, number, index, cost))
+        left = max(0.0, self.until[number] - self.clock.now)
+        ending = (self.clock.now + cost, number, index, cost)
+        heapq.heappush(self.busy, ending if cost <= left else (self.clock.now + left, number, 0, left))
 
     def _curve(self, number: int) -> Curve:
         return self.recorded(self._record(number).proposal.recipe)
@@ -111,7 +122,7 @@ class _Machine:
 
 @dataclass(frozen=True)
 class Again:
-    """How a simulated search is confirmed; there is time for all of it."""
+    """How a simulated search is confirmed."""
 
     config: ConfirmConfig = field(default_factory=ConfirmConfig)
     ledger: Ledger | None = None
@@ -128,6 +139,7 @@ def simulate(
     ledger: Ledger | None = None,
     until: Callable[[Step], bool] = lambda _step: False,
     again: Again | None = None,
+    reserve: Reserve | None = None,
 ) -> Simulation:
     """Run a search to its end, or until something has happened; then what has not ended is suspended.
 
@@ -138,10 +150,11 @@ def simulate(
         ledger: an earlier search to go on with; default: a new one in memory.
         until: asked after every evaluation.
         again: how the best are trained again; None: they are not.
+        reserve: what of a budget of virtual time is kept for the end; None: there is no budget.
     """
     clock = VirtualClock()
 
-    def conduct(deciding: Deciding, kept: Ledger | None) -> Conductor:
+    def conduct(deciding: Deciding, kept: Ledger | None, until: Until | None) -> Conductor:
         conductor = Conductor(
             ledger=kept or MemoryLedger(policy.objective),
             policy=deciding,
@@ -149,16 +162,30 @@ def simulate(
             clock=Clock(0.0, now=clock),
             slots=workers,
             observer=Silent(),
+            until=until,
         )
         conductor.open()
         return conductor
 
-    relay = _relayed(conduct(policy, ledger), again, conduct)
+    trials = conduct(policy, ledger, reserve.trials_until if reserve else None)
+    relay = Relay(trials, lambda: None)
+    if again:
+        runs_until = (lambda _runs: reserve.runs_until(trials.records)) if reserve else None
+        opening = Opening(
+            again.config,
+            policy.objective,
+            0,
+            lambda deciding: conduct(deciding, again.ledger, runs_until),
+            lambda _trials, _runs: (reserve.runs_until(trials.records) - clock.now) * workers if reserve else math.inf,
+        )
+        relay = _relayed(trials, opening, early=again.early)
     machine, steps = _Machine(relay, clock, recorded, policy.cost), []
     machine.take_up()
     while machine.busy:
-        steps.append(machine.step())
-        if until(steps[-1]):
+        step = machine.step()
+        if step:
+            steps.append(step)
+        if step and until(step):
             relay.suspend()
             break
         machine.take_up()
@@ -168,16 +195,10 @@ def simulate(
     return Simulation(relay.trials.records, tuple(steps), runs)
 
 
-def _relayed(trials: Conductor, again: Again | None, conduct: Callable[[Deciding, Ledger | None], Conductor]) -> Relay:
+def _relayed(trials: Conductor, opening: Opening, *, early: bool) -> Relay:
     """The trials, with what confirms them."""
-    if again is None:
-        return Relay(trials, lambda: None)
-    opening = Opening(
-        again.config,
-        trials.objective,
-        0,
-        lambda deciding: conduct(deciding, again.ledger),
-        lambda _trials, _runs: math.inf,
-    )
-    then = Relay(trials, lambda: opening.follow(opening.plan(trials.records), trials.records))
-    return replace(then, meanwhile=lambda: opening.early(trials.records)) if again.early else then
+
+    def then() -> Conductor:
+        return opening.follow(opening.plan(trials.records), trials.records)
+
+    return Relay(trials, then, (lambda: opening.early(trials.records)) if early else (lambda: None))

@@ -125,13 +125,22 @@ class Worker:
         self._failed = Report()
         self._lost: LostRankError | None = None
 
-    def begin(self, number: int, recipe: Mapping[str, Any], *, known: int = 0, run: int | None = None) -> None:
+    def begin(
+        self,
+        number: int,
+        recipe: Mapping[str, Any],
+        *,
+        known: int = 0,
+        run: int | None = None,
+        until: float | None = None,
+    ) -> None:
         """Take up a trial: from its checkpoint if it has one, else from the pretrained weights.
 
         Evaluations of the checkpoint beyond the ``known`` first ones are told again: a driver that was killed may
         not have heard of them. ``run`` makes it a confirmation run: with its held-out items, in a folder of its own.
+        It stops training at ``until``, in seconds since the epoch.
         """
-        self._work, self._untold, self._failed, self._lost = Work(number, recipe, run), (), Report(), None
+        self._work, self._untold, self._failed, self._lost = Work(number, recipe, run, until), (), Report(), None
         try:
             self._folder = self._bench.folder(self._work)
             patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))

@@ -284,3 +284,31 @@ def test_what_workers_have_to_say_of_the_search_is_told_once():
 def test_a_report_is_the_same_after_its_way_as_json():
     report = Report(evaluations=(evaluation(1, 0.5, saved_s=0.25, reused="blocks.3"),), notes=("a", "b"))
     assert Report.from_plain(report.plain()) == report
+
+
+@pytest.mark.parametrize(
+    ("deadline", "state"),
+    [
+        pytest.param(1080.0, TrialState.RUNNING, id="more time: it goes on"),
+        pytest.param(1050.0, TrialState.PRUNED, id="no more time than it knew of"),
+        pytest.param(1005.0, TrialState.PRUNED, id="more is over too"),
+    ],
+)
+def test_a_trial_whose_time_was_up_goes_on_if_the_search_has_found_more_since(deadline, state):
+    """The first trial's end shows how much is needed for the end of the search."""
+    time = VirtualTime()
+    conductor = conduct(
+        ScriptedPolicy(2), time=time, until=lambda records: deadline if records[:1] and records[0].curve else 1050.0
+    )
+    assert [conductor.next_trial().until for _ in range(2)] == [1050.0, 1050.0]
+    conductor.hear(1, Report(evaluations=(evaluation(1, 0.4),)))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),), done=True))
+    time.now += 10.0
+    conductor.hear(1, Report(done=True, out_of_time=True))
+    again = conductor.next_trial()
+    assert conductor.records[1].state == state
+    if state == TrialState.RUNNING:
+        assert (again.number, again.known, again.until) == (1, 1, deadline)
+    else:
+        assert again is Turn.FINISHED
+        assert conductor.records[1].reason == "budget"

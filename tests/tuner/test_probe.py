@@ -35,15 +35,13 @@ def world():
 def context(world, tmp_path):
     _, ground, _ = world
     reuse = replace(reuse_of(always=True), chosen=frozenset({1, 2}), root=tmp_path / "activations")
-    return worker_context(
-        ground, SCORE, tmp_path, threads=1, deadline=None, device="cpu", reuse=reuse, stages=tmp_path / "stages"
-    )
+    return worker_context(ground, SCORE, tmp_path, threads=1, device="cpu", reuse=reuse, stages=tmp_path / "stages")
 
 
-def find(world, context, ledger, told=None):
+def find(world, context, ledger, told=None, **more):
     config, ground, space = world
     notify = (told if told is not None else []).append
-    return probed(config, space, ledger, context, ground, notify=notify)
+    return probed(config, space, ledger, context, ground, notify=notify, **more)
 
 
 def test_it_tells_how_far_frozen_features_go_at_several_depths(world, context):
@@ -84,7 +82,7 @@ def test_without_reuse_the_features_are_computed_and_no_head_is_trained(world, c
 
 def test_a_budget_that_is_too_short_leaves_it_out_and_says_so(world, context):
     told, ledger = [], MemoryLedger(SCORE)
-    assert find(world, replace(context, deadline=0.0), ledger, told) is None
+    assert find(world, context, ledger, told, deadline=0.0) is None
     assert told == ["probe: left out, the time budget is too short for it"]
     assert PROBE not in ledger.meta()
 

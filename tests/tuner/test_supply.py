@@ -31,7 +31,7 @@ def sent(source, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOFT_CACHE_DIR", str(tmp_path / "driver"))
     recipe = Recipe.parse(RECIPE, where="test")
     ground = lay_ground(recipe, source, module=TinyNet(), notify=lambda _text: None)
-    settings = {"threads": 1, "deadline": None, "device": "cpu", "reuse": reuse_of()}
+    settings = {"threads": 1, "device": "cpu", "reuse": reuse_of()}
     (tmp_path / "run" / "trials").mkdir(parents=True)
     context = worker_context(ground, Objective("accuracy", "max"), tmp_path / "run" / "trials", **settings)
     config = ground.recipe.data

@@ -23,9 +23,7 @@ def ground():
 
 
 def a_worker(ground, folder, team=None):
-    context = worker_context(
-        ground, Objective("accuracy", "max"), folder, threads=1, deadline=None, device="cpu", reuse=None
-    )
+    context = worker_context(ground, Objective("accuracy", "max"), folder, threads=1, device="cpu", reuse=None)
     return Worker(lambda: context, team)
 
 
@@ -54,6 +52,15 @@ def test_a_worker_serves_trial_after_trial_and_each_starts_from_the_base(ground,
     reports(worker)
     worker.begin(2, ground.recipe.full())
     assert plain(reports(worker)) == plain(first)
+
+
+def test_a_trial_stops_when_its_time_is_up_and_goes_on_when_there_is_more(ground, tmp_path):
+    worker = a_worker(ground, tmp_path)
+    worker.begin(0, ground.recipe.full(), until=0.0)
+    report = worker.step()
+    assert (report.out_of_time, report.done, report.evaluations) == (True, True, ())
+    worker.begin(0, ground.recipe.full())
+    assert [each.index for each in reports(worker)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("steps", [1, 2])

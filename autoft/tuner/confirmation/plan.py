@@ -11,7 +11,7 @@ from autoft.streams import stream_seed
 from autoft.training import fixed_length
 from autoft.training.lengths import kept_evaluation
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.predict import FORKED, predicted_s
+from autoft.tuner.predict import FORKED, off_by
 
 _ALWAYS = ("head_only", "standard")
 """Baselines to which the winner is compared: they come before the second best."""
@@ -142,10 +142,35 @@ def again_s(record: TrialRecord, records: Sequence[TrialRecord], objective: Obje
     per_epoch = record.proposal.predicted
     if per_epoch:
         predicted = sum(per_epoch.get(each.stage, 0.0) * each.epoch for each in kept)
-        return predicted * _off_by(records)
+        return predicted * off_by(records)
     last = kept[-1].index
     counted = [each for each in record.curve if each.index <= last]
     return sum(each.compute_s + (each.saved_s if each.reused.startswith(FORKED) else 0.0) for each in counted)
+
+
+def runs_s(records: Sequence[TrialRecord], objective: Objective, config: ConfirmConfig, *, slots: int) -> float | None:
+    """Seconds that all runs would take on so many workers, were the best so far those that are run again.
+
+    A trial that has not ended counts with the whole length of its recipe. None while there are too few to say.
+    """
+    valued = [record for record in records if record.best(objective) and record.state != TrialState.FAIL]
+    in_order = sorted(valued, key=lambda record: (-_score(record, objective), record.number))
+    references = [record for record in valued if record.baseline]
+    best = [record for record in in_order if not record.baseline][: config.top]
+    if len(best) < config.top or not references:
+        return None
+    each = [_to_the_end_s(record, records, objective) for record in (*references, *best)]
+    return config.seeds * sum(each) / slots + max(each) * (1 - 1 / slots)
+
+
+def _to_the_end_s(record: TrialRecord, records: Sequence[TrialRecord], objective: Objective) -> float:
+    """`again_s` of a trial that has ended; of another one as if it ran its whole length."""
+    per_epoch, stages = record.proposal.predicted, record.proposal.recipe["stages"]
+    if record.state.finished or not per_epoch:
+        return again_s(record, records, objective)
+    come = {each.stage: each.epoch for each in record.curve}
+    epochs = {stage["name"]: stage.get("epochs") or come.get(stage["name"], 0.0) for stage in stages}
+    return sum(per_epoch.get(name, 0.0) * count for name, count in epochs.items()) * off_by(records)
 
 
 def run_proposal(record: TrialRecord, run: int, objective: Objective, *, seed: int) -> Proposal:
@@ -178,13 +203,6 @@ def _kept(record: TrialRecord, objective: Objective) -> list[Evaluation]:
     names = list(dict.fromkeys(each.stage for each in record.curve))
     names = names[: names.index(best.stage) + 1]
     return [kept for name in names if (kept := kept_evaluation(record.curve, name, objective))]
-
-
-def _off_by(records: Sequence[TrialRecord]) -> float:
-    known = [(record.compute_s, predicted_s(record) or 0.0) for record in records]
-    predicted = sum(seconds for _, seconds in known)
-    measured = sum(seconds for seconds, each in known if each)
-    return measured / predicted if predicted > 0.0 and measured > 0.0 else 1.0
 
 
 def _score(record: TrialRecord, objective: Objective) -> float:

@@ -20,6 +20,7 @@ from autoft.tuner.confirmation.verdict import Entrant, judge, plain_verdict
 from autoft.tuner.observer import Silent
 from autoft.tuner.prepare import Ground
 from autoft.tuner.quota import removed
+from autoft.tuner.reserve import Reserve
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.worker import Confirming
 
@@ -36,30 +37,33 @@ class Confirmation:
     objective: Objective
     open_ledger: Callable[[], OptunaLedger]
     clock: Clock
-    """Its deadline is that of the whole search."""
+    reserve: Reserve | None
+    """None where there is no time budget."""
     slots: int
     seed: int
     """Of the study."""
-    time_budget_s: float | None
     note: Callable[[str], None]
     allowed: Callable[[TrialRecord], bool] = lambda _record: True
     """Whether a trial keeps to the constraints."""
     _plan: ConfirmPlan | None = None
     _ledger: OptunaLedger | None = None
     _opened: Opening | None = None
+    _trials: Sequence[TrialRecord] = ()
 
     @property
     def told(self) -> Confirming:
         """What workers are told of it."""
-        return Confirming(self.folder.confirm.resolve(), self.seed, self.clock.deadline)
+        return Confirming(self.folder.confirm.resolve(), self.seed)
 
     def early(self, trials: Sequence[TrialRecord]) -> Conductor | None:
         """The conductor of the runs that are needed whatever the running trials come to; None where none is."""
+        self._trials = trials
         return self._opening.early(trials)
 
     def begin(self, trials: Sequence[TrialRecord]) -> Conductor | None:
         """The conductor of what is to be run again, opened; None where nothing is."""
         opening = self._opening
+        self._trials = trials
         plan = self._plan = self._planned(trials)
         if not plan.runs and opening.conductor is None:
             return None
@@ -81,6 +85,7 @@ class Confirmation:
 
     def _conduct(self, policy: Deciding) -> Conductor:
         assert self._ledger is not None
+        reserve = self.reserve
         conductor = Conductor(
             ledger=self._ledger,
             policy=policy,
@@ -89,6 +94,7 @@ class Confirmation:
             slots=self.slots,
             observer=Silent(),
             on_trial_end=self._tidy,
+            until=(lambda _runs: reserve.runs_until(self._trials)) if reserve else None,
         )
         conductor.open()
         return conductor
@@ -142,9 +148,9 @@ class Confirmation:
         Runs that were made while trials still ran are part of it.
         """
         share = self.config.max_share
-        if self.time_budget_s is not None:
-            left_s = max(0.0, self.clock.left_s) * self.slots + sum(run.compute_s for run in runs)
-            return min(left_s, share * self.time_budget_s * self.slots)
+        if self.reserve is not None:
+            left_s = max(0.0, self.reserve.runs_until(trials) - self.clock.now()) * self.slots
+            return min(left_s + sum(run.compute_s for run in runs), share * self.reserve.budget_s * self.slots)
         return share / (1.0 - share) * sum(record.compute_s for record in trials)
 
     def _able(self, record: TrialRecord) -> bool:
