@@ -119,13 +119,13 @@ def test_the_next_stage_starts_from_the_best_of_the_stage_before(tiny):
 def test_a_value_that_is_not_a_number_is_never_kept_as_best(tiny, monkeypatch):
     world = tiny.world()
     trainer = world.trainer(tiny.recipe([{"name": "head", "epochs": 4}]))
-    metrics, calls = type(world.data.task).metrics, iter((math.nan, None, math.nan, None))
+    metrics, calls = type(world.data.task).metrics_of_each, iter((math.nan, None, math.nan, None))
 
     def sometimes_nothing(task, outputs, targets):
-        value = next(calls)
-        return metrics(task, outputs, targets) | ({} if value is None else {"accuracy": value})
+        (found,), value = metrics(task, outputs, targets), next(calls)
+        return [found | ({} if value is None else {"accuracy": value})]
 
-    monkeypatch.setattr(type(world.data.task), "metrics", sometimes_nothing)
+    monkeypatch.setattr(type(world.data.task), "metrics_of_each", sometimes_nothing)
     curve = tiny.finish(trainer)
     assert [math.isnan(e.value) for e in curve] == [True, False, True, False]
     assert trainer.result().best.index in {2, 4}
