@@ -22,7 +22,7 @@ def doctor(
         ),
     ] = None,
     storage_path: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs. By http always ~/runs.")
+        str | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs. By http always ~/runs.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +33,7 @@ def doctor(
     from autoft.doctor import Finding, Level, Report, agreement, examine, facts_here
     from autoft.doctor.cluster import reports_of
     from autoft.errors import ConfigError
+    from autoft.remote import bare, is_url
 
     by_http = address is not None and address.startswith("http")
     if by_http and storage_path is not None:
@@ -40,7 +41,12 @@ def doctor(
             f"--storage-path {storage_path}: has no effect by http, where a job looks at ~/runs; leave it out, or ask "
             "with --address ray://HOST:PORT"
         )
-    runs = storage_path or Path("runs")
+    if storage_path is not None and is_url(storage_path):
+        raise ConfigError(
+            f"--storage-path {bare(storage_path)}: the doctor looks at folders, and a search tries a URL at once; "
+            "give a folder, or leave it out"
+        )
+    runs = Path(storage_path or "runs")
     together: Sequence[Finding] = ()
     if address is None:
         facts = facts_here(runs)

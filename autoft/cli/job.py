@@ -16,7 +16,7 @@ def job() -> None:
 
         send(order, home, say)
         return
-    note(f"{TAKEN}{order.folder(home)} on the cluster")
+    note(f"{TAKEN}{order.place(home)}, as the cluster sees it")
     from autoft.jobs.searching import search_options
 
     options = search_options(order, folder, home)

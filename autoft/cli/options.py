@@ -50,7 +50,7 @@ SpaceName: TypeAlias = Annotated[
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 RunFolder: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a run, for example runs/photos.")
+    str, typer.Argument(metavar="RUN", help="The folder of a run, for example runs/photos, or its URL.")
 ]
 
 Address: TypeAlias = Annotated[

@@ -1,5 +1,6 @@
 """The outcome of a search: watched while it comes about, and printed when it is there."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from autoft.cli.output import duration, number, reserved_stdout, say
 from autoft.cli.progress import progress
+from autoft.remote import joined
 from autoft.tuner.observer import Observer
 from autoft.tuner.result import SearchResult
 from autoft.tuner.tables import to_json
@@ -35,14 +37,16 @@ def print_outcome(result: SearchResult) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for part in outcome(result.summary):
         console.print(part)
-    recipe = result.path / "best_recipe.yaml"
+    place, recipe = result.place, str(result.path / "best_recipe.yaml")
+    if result.url:
+        place, recipe = shlex.quote(place), shlex.quote(joined(result.url, "best_recipe.yaml"))
     for label, text in (
-        ("recipe", str(recipe)),
+        ("recipe", recipe),
         ("model", str(result.path / "best_model.safetensors")),
         ("trials", str(result.path / "trials.csv")),
-        ("look", f"autoft best {result.path}"),
+        ("look", f"autoft best {place}"),
         ("replay", f"autoft train {recipe} --data SOURCE"),
-        ("go on", f"autoft resume {result.path} --time-budget 20m"),
+        ("go on", f"autoft resume {place} --time-budget 20m"),
     ):
         console.print(Text(f"{label:<8}{text}"))
 

@@ -130,7 +130,7 @@ class LiveProgress:
         grid.add_column(style="bold")
         grid.add_column()
         objective = plan.objective
-        grid.add_row("search", Text(f"{plan.path}  {plan.model.name} on {plan.data}"))
+        grid.add_row("search", Text(f"{plan.place}  {plan.model.name} on {plan.data}"))
         waiting = f", {len(self.paused)} paused" if self.paused else ""
         grid.add_row("trials", _bar(self.ended, plan.num_samples, f"{self.ended} of {plan.num_samples}{waiting}"))
         grid.add_row("budget", self._budget(plan))
@@ -192,7 +192,7 @@ class LineProgress:
         self._metric, self._ended, self._total = plan.objective.metric, plan.finished_trials, plan.num_samples
         items = ", ".join(f"{count} {name}" for name, count in plan.items.items())
         budget = "no time budget" if plan.time_left_s is None else f"{duration(plan.time_left_s)} left"
-        note(f"{plan.path}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
+        note(f"{plan.place}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
         if plan.forecast:
             note(f"plan: {planned(plan.forecast)}")
 

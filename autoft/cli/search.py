@@ -1,6 +1,5 @@
 """``autoft search``: find the best recipe."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,7 +33,8 @@ def search(
     time_budget: Budget = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run; default: model and data.")] = None,
     storage_path: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where runs are kept; default: runs.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where runs are kept, or its URL, as in s3://bucket/runs; default: runs."),
     ] = None,
     assignments: Assignments = None,
     address: Cluster = None,

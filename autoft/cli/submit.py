@@ -31,9 +31,10 @@ Data = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run; default: model and data.")]
 StoragePath = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="FOLDER", help="Where the cluster keeps runs; several nodes must share it. Default: ~/runs there."
+        metavar="FOLDER",
+        help="Where the cluster keeps runs, a URL too; several nodes must share a folder. Default: ~/runs there.",
     ),
 ]
 WorkingDir = Annotated[

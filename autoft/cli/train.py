@@ -19,7 +19,7 @@ RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
 
 def train(
     recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A recipe, for example runs/photos/best_recipe.yaml.")
+        str, typer.Argument(metavar="RECIPE", help="A recipe, for example runs/photos/best_recipe.yaml, or its URL.")
     ],
     data: Annotated[
         str,
@@ -39,11 +39,11 @@ def train(
     """Fine-tune by a recipe. On the CPU a search's best recipe gives its validation value again, exactly."""
     from autoft.cli.output import note, reserved_stdout, say, warn
     from autoft.files import write_text
-    from autoft.recipe import Recipe
+    from autoft.tuner.place import read_recipe
     from autoft.tuner.replay import fine_tune
     from autoft.tuner.tables import to_json
 
-    chosen = Recipe.load(recipe).override(parse_assignments(assignments), where=str(recipe))
+    chosen = read_recipe(recipe).override(parse_assignments(assignments), where=recipe)
     if out:
         chosen.save(out / RECIPE_FILE)  # a disk that refuses does so before the training
     with reserved_stdout() if as_json else nullcontext():

@@ -12,6 +12,7 @@ from autoft.jobs.package import packaged
 from autoft.jobs.submitter import STOP_WAIT_S, Submitter
 from autoft.jobs.transfer import Received, digests, received
 from autoft.jobs.watch import Pace, last_error, wait_for_end, wait_for_start
+from autoft.remote import is_url, joined
 
 _START_TIMEOUT_S, _NEW_S = 300.0, 60.0
 _STUDY = "study.db"
@@ -26,10 +27,14 @@ def fetch(submitter: Submitter, job: Job, to: Path | None, pace: Pace) -> tuple[
     """
     if job.verb != "search":
         raise RunError(f"{job.id}: is no search of autoft; autoft jobs shows them")
+    storage_path = job.metadata.get(STORAGE_PATH, "")
+    if is_url(storage_path):
+        url = joined(storage_path, job.run)
+        raise RunError(f"{job.id}: its run is kept at {url}, and read from there: autoft best {url}")
     folder = to or Path("runs") / job.run
     if (folder / _STUDY).exists():
         raise RunError(f"{folder}: is the run of a search on this machine; give another folder: --to FOLDER")
-    order = Order(verb="send", run=job.run, storage_path=job.metadata.get(STORAGE_PATH, ""), have=digests(folder))
+    order = Order(verb="send", run=job.run, storage_path=storage_path, have=digests(folder))
     _forget_old_senders(submitter)
     with _sender(submitter, order, pace) as sender:
         with closing(submitter.follow(sender)) as pieces:

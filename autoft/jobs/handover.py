@@ -14,6 +14,7 @@ from autoft.jobs.submission import Submission, connected
 from autoft.jobs.submitter import Submitter
 from autoft.jobs.watch import raise_unless_successful, wait_until_taken
 from autoft.recipe import parse_assignment
+from autoft.remote import bare, is_url
 from autoft.study import kept_url
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.prepare import check_before_spending
@@ -55,7 +56,7 @@ def submit(  # noqa: PLR0913 - the options of a search, and of its way there
         metric: what decides.
         name: of the run.
         storage_path: the folder of all runs on the cluster, for several nodes one that all share; a relative one begins
-            in the home folder of who runs the cluster.
+            in the home folder of who runs the cluster. Or its URL, as in ``s3://bucket/runs``.
         overrides: dotted overrides.
         address: of the cluster's dashboard; default: RAY_API_SERVER_ADDRESS, else port 8265 of this machine.
         working_dir: a folder that is shipped, 100 MB at most, without hidden files.
@@ -129,6 +130,9 @@ def checked(config: SearchConfig, working_dir: Path | None, notify: Callable[[st
     if (storage := config.search.storage) and kept_url(storage) != storage:
         notify("the password of search.storage is not sent; give it to the cluster as PGPASSWORD or in ~/.pgpass")
         changes["search.storage"] = kept_url(storage)
+    if is_url(kept := config.output.storage_path) and bare(kept) != kept:
+        notify("the keys in the URL of output.storage_path are not sent; give them to the cluster by its environment")
+        changes["output.storage_path"] = bare(kept)
     return config.override(changes)
 
 

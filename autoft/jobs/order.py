@@ -11,6 +11,7 @@ from pydantic import Field
 from autoft.errors import ClusterError, ConfigError
 from autoft.jobs.job import RUN, STORAGE_PATH, VERB
 from autoft.recipe import Config, yaml
+from autoft.remote import is_url, joined
 
 FOLDER = ".autoft"
 ORDER_FILE, CONFIG_FILE = f"{FOLDER}/job.yaml", f"{FOLDER}/search.yaml"
@@ -29,7 +30,7 @@ class Order(Config):
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=128)]
     """The name of the run."""
     storage_path: str
-    """As the configuration has it; a relative one begins in the home folder of who runs the cluster."""
+    """As the configuration has it, a URL too; a relative one begins in the home folder of who runs the cluster."""
     versions: dict[str, str] = Field(default_factory=dict)
     """On the laptop, where they must agree."""
     have: dict[str, str] = Field(default_factory=dict)
@@ -44,9 +45,14 @@ class Order(Config):
         """What is kept beside the job, to find its run again."""
         return {VERB: self.verb, RUN: self.run, STORAGE_PATH: self.storage_path}
 
-    def folder(self, home: Path) -> Path:
-        """The run, on the cluster."""
-        return home / self.storage_path / self.run
+    def kept_in(self, home: Path) -> str:
+        """The folder of all runs on the cluster, or its URL."""
+        return self.storage_path if is_url(self.storage_path) else str(home / self.storage_path)
+
+    def place(self, home: Path) -> str:
+        """The run, on the cluster or at its URL."""
+        kept_in = self.kept_in(home)
+        return joined(kept_in, self.run) if is_url(kept_in) else str(Path(kept_in) / self.run)
 
 
 def read_order(folder: Path) -> Order:

@@ -22,7 +22,7 @@ def search_options(order: Order, folder: Path, home: Path) -> dict[str, Any]:
     """
     file = folder / CONFIG_FILE
     config = SearchConfig.parse(yaml.load(file), where=CONFIG_FILE)
-    changes = {"output.storage_path": str(order.folder(home).parent)}
+    changes = {"output.storage_path": order.kept_in(home)}
     source, weights = config.data.source or "", config.model.weights
     if source not in BUILTINS and (folder / source).exists():
         changes["data.source"] = str(folder / source)

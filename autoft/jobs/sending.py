@@ -30,7 +30,7 @@ def send(order: Order, home: Path, write: Callable[[str], None], log: int = 1) -
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda number, _frame: stopped.append(number)) for number in numbers]
     try:
-        for line in sent(order.folder(home), order.have):
+        for line in sent(Path(order.place(home)), order.have):
             if stopped:
                 break
             write(line)

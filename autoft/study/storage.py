@@ -4,7 +4,7 @@ import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -121,6 +121,19 @@ def creation() -> dict[str, str]:
 def sqlite_url(path: Path) -> str:
     """The storage URL of a file."""
     return f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")  # Optuna formats the URL
+
+
+def copy_sqlite(database: Path, to: Path) -> None:
+    """Copy a database that others write to, as it is between two of their transactions; the copy is one file.
+
+    Raises:
+        StorageError: it cannot be read, or the copy not be written.
+    """
+    with translated(sqlite_url(database)):
+        source = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)
+        with closing(source), closing(sqlite3.connect(to)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")
 
 
 def open_storage(url: str, *, busy_timeout_s: float = 30.0) -> RDBStorage:

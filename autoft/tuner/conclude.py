@@ -97,8 +97,17 @@ def conclude(
     known = conductor.ledger.meta()
     facts = {"probe": known.get(PROBE), **({LATENCY: known[LATENCY]} if LATENCY in known else {})}
     summary = {**told, **ending.extra, "stopped_because": why, **front, **facts}
+    return _written(folder, summary)
+
+
+def noted(folder: RunFolder, result: SearchResult, note: str) -> SearchResult:
+    """The result with one more note, in its summary.json too."""
+    return _written(folder, {**result.summary, "notes": [*result.summary["notes"], note]})
+
+
+def _written(folder: RunFolder, summary: dict[str, Any]) -> SearchResult:
     write_text(folder.summary, to_json(summary) + "\n")
-    return SearchResult(path=folder.path, summary=summary)
+    return SearchResult(path=folder.path, summary=summary, url=folder.place if folder.url else None)
 
 
 def _with_test(
@@ -278,7 +287,7 @@ def _nothing_found(folder: RunFolder, records: Sequence[TrialRecord]) -> str:
     reasons = {record.reason_text for record in records if record.reason and record.reason != BUDGET}
     why = "; ".join(sorted(reasons)) or "the time budget ended before the first evaluation"
     remedy = "mend the cause" if reasons else "give a larger --time-budget"
-    return f"{folder.path}: no trial came to a result: {why}; {remedy}, then go on with: autoft resume {folder.path}"
+    return f"{folder.place}: no trial came to a result: {why}; {remedy}, then go on with: {folder.resuming}"
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ from autoft.cache import ReuseConfig
 from autoft.errors import ConfigError
 from autoft.pruning import PruneConfig
 from autoft.recipe import Config, DataConfig, ModelConfig, Optimisation, Recipe, Stage, apply_overrides, yaml
+from autoft.remote import check, is_url
 from autoft.space import shipped
 from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.schedulers import SchedulerName
@@ -26,7 +27,6 @@ from autoft.tuner.schedulers import SchedulerName
 DEFAULT_SPACE = "freeze_depth"
 COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
 """Objectives that are no metrics."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -152,18 +152,15 @@ class OutputSection(Config):
     name: Annotated[str, Field(max_length=128)] | None = None
     """A plain file name; default: made of model and data."""
     storage_path: Annotated[str, Field(min_length=1)] = "runs"
+    """A folder, or a URL that pyarrow knows: s3://bucket/runs, gs://, abfs://, hdfs://, file:///."""
     max_checkpoint_bytes: PositiveInt | None = None
     """Of all trials and shared stages together; default: half of the space that is free when the search starts. What
     is needed to resume, and the best trial, are kept beyond it."""
 
     @field_validator("storage_path")
     @classmethod
-    def _storage_is_a_folder(cls, value: str) -> str:
-        if _URL.match(value):
-            raise ConfigError(
-                f"must be a folder, got the URL {value}; mount that storage and give the path, the same on all nodes"
-            )
-        return value
+    def _storage_is_a_folder_or_the_url_of_one(cls, value: str) -> str:
+        return check(value) if is_url(value) else value
 
     @field_validator("name")
     @classmethod
@@ -189,6 +186,15 @@ class SearchConfig(Config):
     confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesSection = ResourcesSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="after")
+    def _the_study_is_where_the_run_is(self) -> Self:
+        if is_url(self.output.storage_path) and (self.search.storage or "").startswith("sqlite"):
+            raise ConfigError(
+                "search.storage must be a database server where output.storage_path is a URL, got a file, which other "
+                "machines do not have; leave it out: study.db is kept with the run"
+            )
+        return self
 
     @field_validator("space", mode="before")
     @classmethod

@@ -64,7 +64,7 @@ def identity(recipe: Recipe, data: DataHandle, objective: Objective) -> dict[str
     }
 
 
-def check_identity(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
+def check_identity(before: Mapping[str, Any], now: Mapping[str, Any], run: str) -> None:
     """Refuse to mix what cannot be compared.
 
     Raises:

@@ -1,7 +1,6 @@
 """Who looks on while a search runs: the seam between the search and whatever shows it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from autoft.record import Evaluation, ModelCard, Objective, TrialRecord
@@ -12,7 +11,8 @@ from autoft.tuner.forecast import Forecast
 class SearchPlan:
     """What is about to be searched."""
 
-    path: Path
+    place: str
+    """The run's folder or URL."""
     model: ModelCard
     data: str
     items: dict[str, int]

@@ -11,6 +11,7 @@ from autoft.errors import RunError
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.study import OptunaLedger, shown_url, sqlite_url
+from autoft.tuner.place import read_folder
 from autoft.tuner.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ class SearchResult:
     """The run folder."""
     summary: dict[str, Any]
     """The content of summary.json."""
+    url: str | None = None
+    """Of the run, where it is kept at one; then ``path`` is this machine's copy."""
+
+    @property
+    def place(self) -> str:
+        """The run as the command line takes it: its URL or its folder."""
+        return self.url or str(self.path)
 
     @property
     def best_recipe(self) -> Recipe:
@@ -62,8 +70,8 @@ class SearchResult:
         """
         if "pareto" not in self.summary:
             raise RunError(
-                f"{self.path}: had one objective, {self.summary['metric']}; for a front of its trials: autoft resume "
-                f"{self.path} --set search.objectives=[{self.summary['metric']},cost]"
+                f"{self.place}: had one objective, {self.summary['metric']}; for a front of its trials: autoft resume "
+                f"{self.place} --set search.objectives=[{self.summary['metric']},cost]"
             )
         front: dict[str, Any] = self.summary["pareto"]
         return front
@@ -116,12 +124,16 @@ def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) ->
 
 
 def load_result(run: str | Path) -> SearchResult:
-    """Read the result of a run.
+    """Read the result of a run, from its folder or its URL.
 
     Raises:
         RunError: not a run, or its search has not come to a result yet.
+        StorageError: its URL cannot be reached.
     """
-    folder = RunFolder(Path(run))
+    folder = read_folder(run)
     if not folder.exists:
-        raise RunError(f"{run}: is not a run: it has no {folder.config_file.name}; start one with autoft search")
-    return SearchResult(path=folder.path, summary=folder.read_json(folder.summary))
+        raise RunError(
+            f"{folder.place}: is not a run: it has no {folder.config_file.name}; start one with autoft search"
+        )
+    summary = folder.read_json(folder.summary)
+    return SearchResult(path=folder.path, summary=summary, url=folder.place if folder.url else None)

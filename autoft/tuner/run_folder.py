@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from autoft.errors import RunError, RunLockedError
 from autoft.files import translated, write_text
 from autoft.recipe import yaml
+from autoft.remote import bare, is_url
 from autoft.study import kept_url
 from autoft.tuner.config import SearchConfig
 
@@ -20,10 +22,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class RunFolder:
-    """The paths of a run, and its files in plain text."""
+    """The paths of a run, and its files in plain text.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the folder that is worked in.
+        url: of the run, where it is kept at one; then the folder is this machine's own.
+    """
+
+    def __init__(self, path: Path, *, url: str | None = None) -> None:
+        self.path, self.url = path, url
         self.config_file = path / "search.yaml"
         self.split_file = path / "split.json"
         self.database = path / "study.db"
@@ -42,6 +49,16 @@ class RunFolder:
     def name(self) -> str:
         """The run's name, which is also its study's."""
         return self.path.name
+
+    @property
+    def place(self) -> str:
+        """The run as a person names it: its folder, or its URL without a password."""
+        return bare(self.url) if self.url else str(self.path)
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with the run."""
+        return f"autoft resume {shlex.quote(self.place)}" if self.url else f"autoft resume {self.place}"
 
     @property
     def exists(self) -> bool:
@@ -73,13 +90,16 @@ class RunFolder:
         """
         if not self.exists:
             raise RunError(
-                f"{self.path}: is not a run: it has no {self.config_file.name}; start one with autoft search"
+                f"{self.place}: is not a run: it has no {self.config_file.name}; start one with autoft search"
             )
         return SearchConfig.parse(yaml.load(self.config_file), where=str(self.config_file))
 
     def write_config(self, config: SearchConfig) -> None:
-        """Write search.yaml; without the password of the study's storage."""
+        """Write search.yaml; without passwords of the study's storage and of the run's URL."""
         full = config.full()
+        for section, key in (("output", "storage_path"), ("search", "warm_start")):
+            if is_url(given := full[section].get(key) or ""):
+                full[section][key] = bare(given)
         if storage := full["search"].get("storage"):
             full["search"]["storage"] = kept_url(storage)
         write_text(self.config_file, yaml.dumps(full))
@@ -97,9 +117,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{path}: is missing; finish the search with autoft resume {self.path}") from None
+            raise RunError(f"{path}: is missing; finish the search with {self.resuming}") from None
         except ValueError as error:
-            raise RunError(f"{path}: damaged: {error}; autoft resume {self.path} writes it again") from None
+            raise RunError(f"{path}: damaged: {error}; {self.resuming} writes it again") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -120,7 +140,7 @@ class RunFolder:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise RunLockedError(
-                    f"{self.path}: another process is searching here; wait for it, stop it, or choose another --name"
+                    f"{self.place}: another process is searching here; wait for it, stop it, or choose another --name"
                 ) from None
         try:
             shutil.rmtree(self.scratch, ignore_errors=True)

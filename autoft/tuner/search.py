@@ -19,7 +19,7 @@ from autoft.study import Ledger, check_reachable
 from autoft.tuner.baselines import baselines
 from autoft.tuner.closing import WRITING_S, Closing, seconds_of_a_pass
 from autoft.tuner.companions import likely_head_stages
-from autoft.tuner.conclude import conclude, write_tables
+from autoft.tuner.conclude import conclude, noted, write_tables
 from autoft.tuner.conductor import Clock, Conductor
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.confirmation.relay import Relay
@@ -32,6 +32,7 @@ from autoft.tuner.latency import kept_latency
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here, room_for, wanted
 from autoft.tuner.observer import Observer, SearchPlan, Silent
 from autoft.tuner.pareto import objectives_of
+from autoft.tuner.place import brought, folder_of, place_of, worked_on
 from autoft.tuner.prepare import (
     Ground,
     build_policy,
@@ -91,7 +92,7 @@ def search(  # noqa: PLR0913 - the options of a search
         time_budget_s: seconds from the start of the process (or of this call) to the written recipe.
         metric: what decides; default: accuracy, average_precision or mae, by task.
         name: of the run, a plain file name.
-        storage_path: the folder of all runs; default ``runs``.
+        storage_path: the folder of all runs, or its URL as pyarrow has them (``s3://bucket/runs``); default ``runs``.
         overrides: dotted overrides as a mapping or as ``"path=value"`` texts, for example ``{"data.image_size": 96}``.
         address: Ray cluster to run on, ``"auto"`` or ``"host:port"``; default: the one that this process is connected
             to, else ``$RAY_ADDRESS``, else this machine. It is not kept with the run.
@@ -136,7 +137,8 @@ def resume(  # noqa: PLR0913 - the options of a search
     """Go on with a search that was stopped, killed, or is to be given more to spend.
 
     Args:
-        run: its folder, ``runs/NAME``.
+        run: its folder, ``runs/NAME``, or its URL, ``s3://bucket/runs/NAME``: what another machine wrote there is
+            brought here.
         num_samples: a new total of recipes.
         time_budget_s: a new budget, from the start of this process.
         model: the module again, if the search was given one.
@@ -150,18 +152,19 @@ def resume(  # noqa: PLR0913 - the options of a search
     Raises:
         RunError: not a run, or model or data are not those of the run.
     """
-    folder = RunFolder(Path(run))
-    stored = folder.read_config()
+    watching = observer or Silent()
+    folder = brought(run, watching.note)
+    stored, (storage_path, name) = folder.read_config(), place_of(folder)
     options = {
         "search.num_samples": num_samples,
         "search.time_budget_s": time_budget_s,
         "data.source": data_source(data),
-        "output.name": folder.path.resolve().name,
-        "output.storage_path": str(folder.path.parent),
+        "output.name": name,
+        "output.storage_path": storage_path,
     }
     changes = {path: value for path, value in options.items() if value is not None}
     resolved = stored.override({**changes, **dict(_assignments(overrides))})
-    return _run(resolved, _Given(model, data, space, address), observer or Silent(), _now_or(started_at))
+    return _run(resolved, _Given(model, data, space, address), watching, _now_or(started_at))
 
 
 @dataclass(frozen=True)
@@ -179,9 +182,10 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
     if source is None:
         raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
     base = config.base_recipe()
-    folder = _folder(config, base.model.name)
+    name = config.output.name or default_name(base.model.name, config.data.source or "")
+    folder = folder_of(config.output.storage_path, name)
     module = own_module(given.model)
-    with folder.locked():
+    with worked_on(folder, observer.note) as link:
         if config.search.storage:
             check_reachable(config.search.storage)
         if not folder.exists:
@@ -197,15 +201,17 @@ def _run(config: SearchConfig, given: _Given, observer: Observer, started_at: fl
             for note in ground.notes:
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
+            link.watch(opened.conductor)
             ray.ready()
             if asked:
                 ray.ask_for(replace(opened.outlook.forecast.layout.slots, count=asked.count))
             try:
-                return opened.run(folder, ray, room, None if ray.alone else _supply(config, source, ground))
+                result = opened.run(folder, ray, room, None if ray.alone else _supply(config, source, ground))
             finally:
                 if config.search.record_curves:
                     conductor = opened.conductor
                     save_task(folder.curves, recorded_task(folder.name, conductor.records, conductor.objective))
+    return noted(folder, result, link.behind) if link.behind else result
 
 
 @dataclass
@@ -238,7 +244,7 @@ class _OpenSearch:
             with suppress(SearchFailedError):
                 self._conclude(folder, None)
             raise SearchInterruptedError(
-                f"{folder.path}: interrupted; nothing is lost, go on with: autoft resume {folder.path}"
+                f"{folder.place}: interrupted; nothing is lost, go on with: {folder.resuming}"
             ) from None
         except BaseException:
             relay.suspend()
@@ -278,7 +284,7 @@ def _open(
     objectives = objectives_of(config.search.objectives or (), ground.data.task)
     who = identity(ground.recipe, ground.data, objective)
     if folder.exists:
-        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.path)
+        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.place)
     ledger = open_ledger(folder, objective, config.search.storage)
     constraints = _constraints(config, ground, ledger)
     measured = measurements_of(ground, room.slots(1).runs_on)
@@ -397,11 +403,6 @@ def slots_now(room: Room, ray: RaySession, cpus: int) -> int:
     return replace(room, nodes=ray.nodes() or room.nodes).slots(cpus).count
 
 
-def _folder(config: SearchConfig, model: str) -> RunFolder:
-    name = config.output.name or default_name(model, config.data.source or "")
-    return RunFolder(Path(config.output.storage_path) / name)
-
-
 def _clock(before: Sequence[TrialRecord], started_at: float, reserve: Reserve | None) -> Clock:
     """The trials' clock."""
     spent = max((evaluation.wall_s for record in before for evaluation in record.curve), default=0.0)
@@ -433,7 +434,7 @@ def _plan(
 ) -> SearchPlan:
     left = conductor.clock.left_s
     return SearchPlan(
-        path=folder.path,
+        place=folder.place,
         model=ground.loaded.card,
         data=ground.data.name,
         items={name: len(getattr(ground.data.splits, name)) for name in ("train", "val", "test")},

@@ -8,10 +8,12 @@ from autoft.errors import AutoftError, UnknownNameError, near
 from autoft.model import complete, plan_stage
 from autoft.model.freeze import Grouped
 from autoft.recipe import Recipe, Stage
+from autoft.remote import bare, is_url, joined
 from autoft.space import Entry, SearchSpace
 from autoft.space.portfolio import drawable, within
 from autoft.study import EarlierStudy, kept_url, read_study, sqlite_url
 from autoft.tuner.config import SearchConfig
+from autoft.tuner.place import read_folder
 from autoft.tuner.portfolio import Named
 from autoft.tuner.run_folder import RunFolder
 
@@ -36,8 +38,8 @@ def earlier_study(config: SearchConfig) -> EarlierStudy | None:
     named, storage = config.search.warm_start, config.search.storage
     if named is None:
         return None
-    root = Path(config.output.storage_path)
-    for folder in (RunFolder(root / named), RunFolder(Path(named))):
+    root = config.output.storage_path
+    for folder in _named(root, named):
         if folder.exists:
             url = folder.read_config().search.storage or sqlite_url(folder.database.resolve())
             if storage and kept_url(storage) == kept_url(url):  # the run's file has no password
@@ -48,11 +50,20 @@ def earlier_study(config: SearchConfig) -> EarlierStudy | None:
             return read_study(storage, named)
         except UnknownNameError as error:
             raise UnknownNameError(f"search.warm_start: {error}") from None
-    known = sorted(path.parent.name for path in root.glob("*/search.yaml"))
+    known = [] if is_url(root) else sorted(path.parent.name for path in Path(root).glob("*/search.yaml"))
     raise UnknownNameError(
-        f"search.warm_start: {named!r} is neither a run in {root} nor the path of one{near(named, known)}; "
+        f"search.warm_start: {bare(named)!r} is neither a run in {bare(root)} nor the path of one{near(named, known)}; "
         f"there are: {', '.join(known) or 'none'}"
     )
+
+
+def _named(root: str, named: str) -> Iterator[RunFolder]:
+    """The runs that a name may mean: one beside this one, a path or a URL."""
+    if is_url(named):
+        yield read_folder(named)
+        return
+    yield read_folder(joined(root, named)) if is_url(root) else RunFolder(Path(root) / named)
+    yield RunFolder(Path(named))
 
 
 def carried_over(

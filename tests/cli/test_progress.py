@@ -1,6 +1,5 @@
 import io
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,7 +15,7 @@ CARD = ModelCard("resnet18", "cnn", (GroupCard("head", 10, 1, 1.0),), "timm", 22
 
 def plan(**changes):
     fields = {
-        "path": Path("runs/photos"),
+        "place": "runs/photos",
         "model": CARD,
         "data": "photos",
         "items": {"train": 60, "val": 20, "test": 20},

@@ -44,7 +44,7 @@ class Head:
         return self._lines(read_order(folder))
 
     def _lines(self, order):
-        run = order.folder(self.home)
+        run = Path(order.place(self.home))
         yield f"Runtime env is setting up.\n{TAKEN}{run} on the cluster\n"
         try:
             if order.verb == "send":

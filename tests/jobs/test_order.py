@@ -24,9 +24,14 @@ def test_the_command_is_the_same_for_all_jobs():
     assert ENTRYPOINT == "exec python -P -m autoft job"
 
 
-def test_a_relative_storage_path_begins_in_the_home_folder_and_an_absolute_one_stays(tmp_path):
-    assert ORDER.folder(tmp_path) == tmp_path / "runs" / "photos"
-    assert ORDER.model_copy(update={"storage_path": "/data"}).folder(tmp_path).as_posix() == "/data/photos"
+def test_a_relative_storage_path_begins_in_the_home_folder_and_others_stay(tmp_path):
+    assert ORDER.place(tmp_path) == str(tmp_path / "runs" / "photos")
+    assert ORDER.model_copy(update={"storage_path": "/data"}).place(tmp_path) == "/data/photos"
+    at_url = ORDER.model_copy(update={"storage_path": "s3://bucket/runs?region=r"})
+    assert (at_url.kept_in(tmp_path), at_url.place(tmp_path)) == (
+        "s3://bucket/runs?region=r",
+        "s3://bucket/runs/photos?region=r",
+    )
 
 
 @pytest.mark.parametrize("run", ["", "a/b", "..", "a b", "a;b", "$(a)", "a\n", "-x", "x" * 129])

@@ -100,6 +100,16 @@ def test_a_password_of_the_storage_stays_here(head):
     assert any("PGPASSWORD" in sentence for sentence in told)
 
 
+def test_keys_in_the_url_of_runs_stay_here_and_the_run_is_read_from_there(head, tmp_path):
+    on, told = head(), []
+    submission = submit(on, storage_path="s3://key:hidden@bucket/runs", notify=told.append)
+    assert read_order(on.packages[0]).storage_path == "s3://bucket/runs"
+    assert "hidden" not in (on.packages[0] / CONFIG_FILE).read_text()
+    assert any("keys in the URL" in sentence for sentence in told)
+    with pytest.raises(RunError, match="is kept at s3://bucket/runs/one, and read from there: autoft best s3://"):
+        submission.fetch(tmp_path)
+
+
 def test_a_cluster_that_is_open_to_all_is_told(head):
     on, told = head(), []
     on.submitter.is_open = True

@@ -73,9 +73,9 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("search.time_budget_s=0", "search.time_budget_s: must be greater than 0, got 0", id="no budget"),
         pytest.param("output.name=../x", "output.name: must be a plain file name", id="path as name"),
         pytest.param(
-            "output.storage_path=s3://bucket/runs",
-            "output.storage_path: must be a folder, got the URL s3://bucket/runs; mount that storage",
-            id="URL as folder",
+            "output.storage_path=http://bucket/runs",
+            "output.storage_path: must be a folder, or a URL that begins with file, s3",
+            id="URL of another kind",
         ),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
         pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe', 'gp', 'cmaes'", id="sampler"),
@@ -106,6 +106,11 @@ def test_a_broken_rule_is_told_with_its_path(assignment, told):
     with pytest.raises(ConfigError) as caught:
         resolved(assignment)
     assert told in str(caught.value)
+
+
+def test_a_study_that_would_stay_behind_is_refused():
+    with pytest.raises(ConfigError, match=r"search.storage must be a database server where output.storage_path is"):
+        resolved("output.storage_path=s3://bucket/runs", "search.storage=sqlite:///x.db")
 
 
 def test_the_first_objective_is_the_metric_and_no_other_is():
