@@ -29,6 +29,18 @@ class Confirming:
     """Of the study: folds are drawn from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A trial, or a confirmation run, as a worker takes it up."""
+
+    number: int
+    recipe: Mapping[str, Any]
+    run: int | None = None
+    """Of a confirmation: which of the recipe's runs it is."""
+    until: float | None = None
+    """Seconds since the epoch at which it stops training."""
+
+
 @dataclass(frozen=True)
 class WorkerContext:
     """What all trials of a search share."""
@@ -54,17 +66,19 @@ class WorkerContext:
     confirming: Confirming | None = None
     """None where nothing is confirmed."""
 
+    @property
+    def micro_batches(self) -> MicroBatches:
+        """What trials of this search have found to fit into memory."""
+        return MicroBatches(self.trials.parent / "micro_batches.json")
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A trial, or a confirmation run, as a worker takes it up."""
+    def confirms(self, work: Work) -> Confirming | None:
+        """What a confirmation run stands on; None for a trial."""
+        return self.confirming if work.run is not None else None
 
-    number: int
-    recipe: Mapping[str, Any]
-    run: int | None = None
-    """Of a confirmation: which of the recipe's runs it is."""
-    until: float | None = None
-    """Seconds since the epoch at which it stops training."""
+    def folder(self, work: Work) -> Path:
+        """Of the trial, or of the confirmation run."""
+        confirming = self.confirms(work)
+        return (confirming.folder if confirming else self.trials) / f"{work.number:04d}"
 
 
 class Bench:
@@ -92,26 +106,17 @@ class Bench:
         torch.set_num_threads(self._context.threads)
         return self._context
 
-    @property
-    def micro_batches(self) -> MicroBatches:
-        """What trials of this search have found to fit into memory."""
-        return MicroBatches(self.context.trials.parent / "micro_batches.json")
-
-    def folder(self, work: Work) -> Path:
-        """Of the trial, or of the confirmation run."""
-        confirming = self._confirming(work)
-        return (confirming.folder if confirming else self.context.trials) / f"{work.number:04d}"
-
     def held_out(self, work: Work) -> DataHandle | None:
         """The data of a confirmation run; None for a trial."""
-        confirming = self._confirming(work)
+        confirming = self.context.confirms(work)
         if confirming is None or work.run is None:
             return None
         return held_out(self.context.data, work.run, seed=confirming.seed)
 
     def trainer(self, work: Work, *, ranks: Ranks = ALONE) -> StagedTrainer:
         """A trainer at the beginning of the trial."""
-        context, confirming = self.context, self._confirming(work)
+        context = self.context
+        confirming = context.confirms(work)
         recipe = Recipe.parse(work.recipe, where=f"trial {work.number}")
         base = self._loaded(recipe.seed if confirming else context.seed)
         if self._cache is None and context.reuse:
@@ -129,11 +134,8 @@ class Bench:
             tree=self._tree,
             fresh=lambda: base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
             ranks=ranks,
-            fits=self.micro_batches.of,
+            fits=context.micro_batches.of,
         )
-
-    def _confirming(self, work: Work) -> Confirming | None:
-        return self.context.confirming if work.run is not None else None
 
     def _loaded(self, seed: int) -> LoadedModel:
         """The model with the head that ``seed`` draws; a confirmation run has one of its own."""

@@ -48,7 +48,7 @@ class Follower:
             if self._trainer:
                 self._trainer.close()
             self._trainer = None
-            write_text(self._bench.folder(work) / f"worker_pid.{self._ranks.rank}", f"{os.getpid()}\n")
+            write_text(self._bench.context.folder(work) / f"worker_pid.{self._ranks.rank}", f"{os.getpid()}\n")
             self._trainer = self._bench.trainer(work, ranks=self._ranks)
 
         return self._guarded(build)

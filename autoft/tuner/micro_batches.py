@@ -37,6 +37,21 @@ class MicroBatches:
             known[depth] = min(rows, known.get(depth, rows))
             write_text(self._path, json.dumps({str(key): value for key, value in sorted(known.items())}))
 
+    def halve(self, number: int, depth: int, rows: int) -> str | None:
+        """Remember that what did not fit does not.
+
+        Returns:
+            what the user is told; None where a single item was too much.
+        """
+        if rows == 1:
+            return None
+        fits, groups = -(-rows // 2), "layer group" if depth == 1 else "layer groups"
+        self.lower(depth, fits)
+        return (
+            f"trial {number} ran out of memory with {rows} items at once where it trains {depth} {groups}; "
+            f"at this depth batches are now taken in parts of at most {fits}, their gradients added up"
+        )
+
     def _read(self) -> dict[int, int]:
         if not self._path.exists():
             return {}

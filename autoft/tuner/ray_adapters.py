@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from autoft.tuner.worker import Report
 
 WORKER_RESTARTS = 2
 """Of a trial whose worker dies again and again before the next evaluation."""
+_OUT_OF_MEMORY = "low on memory"
+"""What stands in Ray's error where its memory monitor has ended a process."""
 _CAUSES = {
-    "outofmemory": "the worker process was ended because its node ran out of memory",
-    "low on memory": "the worker process was ended because its node ran out of memory",
+    _OUT_OF_MEMORY: "the worker process was ended because its node ran out of memory",
     "its node has died": "the node of the worker process died",
 }
 """What stands in Ray's error, and what is said of it."""
@@ -73,6 +74,10 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def not_for_memory(_config: Mapping[str, Any], _said: bool) -> None:  # noqa: FBT001 - positional, as the seam's
+    """No worker was ended for lack of memory."""
+
+
 class ConductedScheduler(TrialScheduler):
     """Carries reports to the conductor and its decisions back.
 
@@ -80,6 +85,8 @@ class ConductedScheduler(TrialScheduler):
         conductor: opened.
         ask: called in every turn of Tune's loop; raises what is to end it.
         room: asked now and then how many trials there is room for; None where no node can join or leave.
+        mourn: has a trial, by its configuration, need less memory if its worker was ended for the lack of it, of which
+            Ray may have said so; gives what the user is told, if anything follows.
     """
 
     def __init__(
@@ -87,9 +94,10 @@ class ConductedScheduler(TrialScheduler):
         conductor: Conductor | Relay,
         ask: Callable[[], None] = nothing,
         room: Callable[[], int] | None = None,
+        mourn: Callable[[Mapping[str, Any], bool], str | None] = not_for_memory,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._conductor, self._ask = conductor, ask
+        self._conductor, self._ask, self._mourn = conductor, ask, mourn
         self._stopped: set[str] = set()
         self._reached: dict[str, int] = {}
         """By trial of Tune, its newest evaluation."""
@@ -115,9 +123,15 @@ class ConductedScheduler(TrialScheduler):
 
         A trial that was stopped or paused here is no business of its worker any more.
         """
-        if trial.run_metadata.num_failures > WORKER_RESTARTS and trial.trial_id not in self._stopped:
+        if trial.trial_id in self._stopped:
+            return
+        told, number = _told(trial), trial.config["number"]
+        if trial.run_metadata.num_failures <= WORKER_RESTARTS:
+            if halved := self._mourn(trial.config, _OUT_OF_MEMORY in told):
+                self._conductor.say(halved)
+                trial.run_metadata.num_failures = 0  # a single item is the end of halving
+        else:
             self._stopped.add(trial.trial_id)
-            told, number = _told(trial), trial.config["number"]
             if _NOT_SHARED in told:
                 refused = "a node does not see the run folder; give a --storage-path on storage that all nodes share"
                 self._conductor.hear(number, Report(refused=refused, done=True))

@@ -15,7 +15,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -153,8 +153,9 @@ class RayTeam:
     def _get(self, asked: list["ray.ObjectRef[Any]"], *, patience_s: float | None = None) -> list[Any]:
         try:
             return list(ray.get(asked, timeout=patience_s))
-        except (RayActorError, GetTimeoutError) as error:
-            raise LostRankError(f"a rank of this trial is gone: {error}") from error
+        except (RayActorError, OutOfMemoryError, GetTimeoutError) as error:
+            starved = isinstance(error, OutOfMemoryError)
+            raise LostRankError(f"a rank of this trial is gone: {error}", starved=starved) from error
 
     def _raise(self, troubles: list[Trouble]) -> None:
         if troubles:

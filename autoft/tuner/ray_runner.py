@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from autoft.errors import SearchFailedError
 from autoft.interrupts import remembered
 from autoft.tuner.conductor import Conductor
 from autoft.tuner.confirmation.relay import Relay
+from autoft.tuner.demise import forget, mourn
 from autoft.tuner.layout import Slots
 from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, ConductedSearcher, StarvedError
-from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor
+from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor, work_of
 from autoft.tuner.supply import Supply
 from autoft.tuner.worker import WorkerContext
 
@@ -48,7 +49,7 @@ def run_on_ray(
     most = slots.count if room is None else max(slots.count, conductor.trials_to_come)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once, not one after the other
     with remembered() as ask:
-        scheduler = ConductedScheduler(conductor, ask, room)
+        scheduler = ConductedScheduler(conductor, ask, room, _mourning(context))
         meeting = Meeting.called(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
         parcel = Parcel.pack(context, meeting, slots, supply)
         tuner = _tuner(conductor, scheduler, parcel, slots, scratch)
@@ -65,6 +66,18 @@ def run_on_ray(
             raise
         ask()
     conductor.raise_if_failed()
+
+
+def _mourning(context: WorkerContext) -> Callable[[Mapping[str, Any], bool], str | None]:
+    """What follows when the worker of a trial dies; what died with an earlier driver is forgotten."""
+    for folder in (context.trials, *([context.confirming.folder] if context.confirming else [])):
+        forget(folder)
+
+    def of(config: Mapping[str, Any], said: bool) -> str | None:  # noqa: FBT001 - the seam's
+        work = work_of(config)
+        return mourn(context.folder(work), work.number, context.micro_batches, said=said)
+
+    return of
 
 
 def _tuner(

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import ray
 from ray import cloudpickle, tune
 
 from autoft.files import translated
+from autoft.tuner.bench import Work
 from autoft.tuner.confirmation.runs import ticket
 from autoft.tuner.layout import Slots, check_device
 from autoft.tuner.ray_ranks import RayTeam
@@ -97,6 +99,12 @@ def _node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
+def work_of(config: Mapping[str, Any]) -> Work:
+    """What a trial of Tune is."""
+    number, run = config["number"], config.get("run")
+    return Work(number if run is None else ticket(number), config["recipe"], run, config.get("until"))
+
+
 class TrialActor(tune.Trainable):
     """One worker process: it lives as long as the search and is reset from trial to trial."""
 
@@ -110,10 +118,8 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up the next trial."""
-        number, run = new_config["number"], new_config.get("run")
-        own = number if run is None else ticket(number)
-        until = new_config.get("until")
-        self._worker.begin(own, new_config["recipe"], known=new_config["known"], run=run, until=until)
+        work = work_of(new_config)
+        self._worker.begin(work.number, work.recipe, known=new_config["known"], run=work.run, until=work.until)
         return True
 
     def step(self) -> dict[str, Any]:

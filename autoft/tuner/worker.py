@@ -21,6 +21,7 @@ from autoft.record import Curve, Evaluation
 from autoft.training import ALONE, Ranks, StagedTrainer
 from autoft.tuner.bench import Bench, Confirming, Work, WorkerContext
 from autoft.tuner.confirmation.runs import keep_outcome
+from autoft.tuner.demise import kernel_kills, mourn, noted
 from autoft.tuner.micro_batches import is_out_of_memory
 
 __all__ = ["Confirming", "Report", "Team", "Worker", "WorkerContext"]
@@ -101,7 +102,16 @@ class Alone:
 
 
 class LostRankError(Exception):
-    """A rank of a worker is gone: the trial goes on from its last state with new ones. Not for users to see."""
+    """A rank of a worker is gone: the trial goes on from its last state with new ones. Not for users to see.
+
+    Args:
+        text: what is known of it.
+        starved: whether it was ended for lack of memory.
+    """
+
+    def __init__(self, text: str, *, starved: bool = False) -> None:
+        super().__init__(text)
+        self.starved = starved
 
 
 _LOST_RANKS = 3
@@ -142,8 +152,9 @@ class Worker:
         """
         self._work, self._untold, self._failed, self._lost = Work(number, recipe, run, until), (), Report(), None
         try:
-            self._folder = self._bench.folder(self._work)
+            self._folder = self._bench.context.folder(self._work)
             patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))
+            self._say(mourn(self._folder, number, self._bench.context.micro_batches))
             self._untold = self._take_up(self._work, self._folder).curve[known:]
         except LostRankError as error:
             self._lost = error
@@ -185,31 +196,30 @@ class Worker:
         if self._untold:
             untold, self._untold = self._untold, ()
             return Report(evaluations=untold, done=trainer.done)
-        losses = 0
+        losses, before = 0, kernel_kills()
         while True:
             try:
-                return _advance(trainer, folder)
+                with noted(folder, trainer.demand):
+                    return _advance(trainer, folder)
             except Exception as error:  # noqa: BLE001 - the trial boundary: what is not mended is raised
                 cause = self._team.cause(error)
                 lost = isinstance(cause, LostRankError)
-                losses += lost
+                halved = _starved(cause, before) and self._halve(trainer, work)
+                losses, before = losses + (lost and not halved), kernel_kills()
                 replaced = lost and losses <= _LOST_RANKS
-                if not replaced and not (is_out_of_memory(cause) and self._halve(trainer, work)):
+                if not replaced and not halved:
                     raise cause from (None if cause is error else error)
             trainer = self._take_up(work, folder)  # outside of the handler, which holds what filled the memory
 
     def _halve(self, trainer: StagedTrainer, work: Work) -> bool:
         """Remember that what did not fit does not; False where a single item was too much."""
-        depth, rows = trainer.demand
-        if rows == 1:
-            return False
-        fits, groups = -(-rows // 2), "layer group" if depth == 1 else "layer groups"
-        self._bench.micro_batches.lower(depth, fits)
-        self._bench.notes.append(
-            f"trial {work.number} ran out of memory with {rows} items at once where it trains {depth} {groups}; "
-            f"at this depth batches are now taken in parts of at most {fits}, their gradients added up"
-        )
-        return True
+        return self._say(self._bench.context.micro_batches.halve(work.number, *trainer.demand))
+
+    def _say(self, note: str | None) -> bool:
+        """Tell the search's result what there is to tell; whether there is."""
+        if note:
+            self._bench.notes.append(note)
+        return bool(note)
 
     def _let_go(self) -> None:
         """Drop the trainer and the memory it holds."""
@@ -227,6 +237,13 @@ class Worker:
             if self._folder:
                 write_text(self._folder / "error.txt", "".join(traceback.format_exception(error)))
         return self._failed
+
+
+def _starved(cause: Exception, kernel_kills_before: int) -> bool:
+    """Whether a step failed for lack of memory, in this process or in another rank's."""
+    if isinstance(cause, LostRankError):
+        return cause.starved or kernel_kills() > kernel_kills_before
+    return is_out_of_memory(cause)
 
 
 def _advance(trainer: StagedTrainer, folder: Path) -> Report:

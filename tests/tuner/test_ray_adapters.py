@@ -46,7 +46,7 @@ def a_trial(path, status=Trial.RUNNING, told="", failures=0):
 @pytest.mark.parametrize(
     ("told", "cause"),
     [
-        ("ray.exceptions.OutOfMemoryError: Task was killed", "its node ran out of memory"),
+        ("1 worker(s) were killed due to the node running low on memory.", "its node ran out of memory"),
         ("The actor died because its node has died.", "the node of the worker process died"),
         ("The actor is dead because its owner has died.", "the worker process died"),
     ],
@@ -60,6 +60,18 @@ def test_a_worker_that_died_too_often_is_told_with_its_cause(tmp_path, told, cau
     [(number, said)] = conductor.causes
     assert number == 7
     assert said.endswith(cause)
+
+
+def test_a_worker_ended_for_lack_of_memory_is_not_counted_where_the_trial_then_needs_less(tmp_path):
+    conductor, asked, found = Listening(), [], ["trial 7 ran out of memory", None]
+    scheduler = ConductedScheduler(conductor, mourn=lambda *given: asked.append(given) or found.pop(0))
+    lives = a_trial(tmp_path, told="The node was running low on memory", failures=WORKER_RESTARTS)
+    scheduler.on_trial_error(None, lives)
+    assert (conductor.notes, lives.run_metadata.num_failures) == (["trial 7 ran out of memory"], 0)
+    another = a_trial(tmp_path, told="Some common causes: killed by the OOM killer", failures=WORKER_RESTARTS)
+    scheduler.on_trial_error(None, another)
+    assert another.run_metadata.num_failures == WORKER_RESTARTS
+    assert asked == [({"number": 7}, True), ({"number": 7}, False)]
 
 
 def test_a_node_that_does_not_share_the_run_folder_costs_no_trial(tmp_path):

@@ -1,11 +1,17 @@
 """A worker in this process: checkpoints, crashes, and what a killed driver did not hear."""
 
+import os
+import signal
+
 import pytest
 import torch
+from rank_runs import CONTEXT
 from tiny import TinyNet, tiny_data
 
 from autoft.recipe import Recipe
 from autoft.record import Objective
+from autoft.training.stage import StageRun
+from autoft.tuner import demise
 from autoft.tuner.prepare import lay_ground, worker_context
 from autoft.tuner.worker import Alone, LostRankError, Worker
 
@@ -16,10 +22,14 @@ RECIPE = {
 }
 
 
-@pytest.fixture
-def ground():
+def lay():
     torch.manual_seed(0)
     return lay_ground(Recipe.parse(RECIPE, where="test"), tiny_data(), module=TinyNet(), notify=lambda _text: None)
+
+
+@pytest.fixture
+def ground():
+    return lay()
 
 
 def a_worker(ground, folder, team=None):
@@ -187,6 +197,49 @@ def test_a_trial_that_fails_by_itself_after_a_rank_was_lost_is_not_tried_for_eve
     worker.begin(0, settings_of(ground))
     assert worker.step().crash == "RuntimeError: this network never trains"
     assert team.lost == 2
+
+
+class Starving(Alone):
+    """A team that loses a rank for lack of memory."""
+
+    def cause(self, error):
+        return LostRankError("gone", starved=True)
+
+
+def test_a_rank_ended_for_lack_of_memory_halves_what_all_take_at_once(tmp_path):
+    torch.manual_seed(0)
+    ground = lay_ground(
+        Recipe.parse(RECIPE, where="test"), tiny_data(), module=TinyNet(most_rows=5), notify=lambda _text: None
+    )
+    worker = a_worker(ground, tmp_path / "trials", Starving())
+    worker.begin(0, settings_of(ground))
+    assert [each.micro_batch for each in reports(worker)] == [4] * 3
+
+
+def killed_in_training(folder):
+    """A process that dies while it trains."""
+    ground = lay()
+    worker = a_worker(ground, folder)
+    worker.begin(0, settings_of(ground))
+    worker.step()
+    StageRun.update = lambda _self: os.kill(os.getpid(), signal.SIGKILL)
+    worker.step()
+
+
+def test_a_trial_whose_process_the_kernel_ended_goes_on_with_half_as_many_items(ground, tmp_path, monkeypatch):
+    """The death is real; that the kernel did it for memory is told by its count, which is not to be had here."""
+    process = CONTEXT.Process(target=killed_in_training, args=(tmp_path / "trials",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    before = demise.kernel_kills()
+    monkeypatch.setattr(demise, "kernel_kills", lambda: before + 1)
+    worker = a_worker(ground, tmp_path / "trials")
+    worker.begin(0, settings_of(ground), known=1)
+    found = [worker.step(), worker.step()]
+    assert [each.micro_batch for report in found for each in report.evaluations] == [16] * 2
+    assert len([note for report in found for note in report.notes]) == 1
+    assert list((tmp_path / "trials/0000").glob("in_training*")) == []
 
 
 def settings_of(ground):
