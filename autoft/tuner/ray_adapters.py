@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 from autoft.record import Action
 from autoft.tuner.conductor import Assignment, Conductor, Turn
 from autoft.tuner.confirmation.relay import Relay
+from autoft.tuner.ray_memory import bear_memory_kills
 from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.worker import Report
 
@@ -111,6 +112,8 @@ class ConductedScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
         """Remember who runs the trials."""
+        if self._controller is None:
+            bear_memory_kills(tune_controller)
         self._controller = tune_controller
 
     def give_back(self) -> None:
