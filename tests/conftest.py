@@ -1,10 +1,14 @@
 """What all tests share: no deadlines on two noisy cores, one torch thread, a cache folder of their own."""
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 
-os.environ.setdefault("AUTOFT_CACHE_DIR", tempfile.mkdtemp(prefix="autoft-test-cache-"))
+if "AUTOFT_CACHE_DIR" not in os.environ:  # the test processes of one run share it
+    os.environ["AUTOFT_CACHE_DIR"] = tempfile.mkdtemp(prefix="autoft-test-cache-")
+    atexit.register(shutil.rmtree, os.environ["AUTOFT_CACHE_DIR"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis

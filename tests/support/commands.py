@@ -28,11 +28,11 @@ def rows(run, query):
 
 
 def evaluations(run):
-    """When each evaluation in the study came, by trial number and index."""
+    """When each evaluation in the study came, by trial number and index; one that was lost with a worker is null."""
     found = rows(
         run,
         "select t.number, a.key, a.value_json from trial_user_attributes a join trials t using (trial_id) "
-        "where a.key like 'evaluation:%'",
+        "where a.key like 'evaluation:%' and a.value_json != 'null'",
     )
     return {(number, int(key.partition(":")[2])): json.loads(value)["wall_s"] for number, key, value in found}
 
