@@ -1,8 +1,10 @@
 """Building activations: one pass over the items for all boundaries that are missing, by one process per entry."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,8 +17,11 @@ from autoft.data.feed import read_ahead
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
 from autoft.data.variants import Variant
-from autoft.model import MICRO_BATCH, LoadedModel, Manner, micro_batches, set_eval
+from autoft.model import MICRO_BATCH, LoadedModel, Manner, make_ready, micro_batches, set_eval
 from autoft.shards import Shards, ShardStore, Writer
+
+_Rows: TypeAlias = tuple[Writer, slice, dict[str, Array]]
+"""Of some items: what goes where in whose file."""
 
 
 class BuildStoppedError(Exception):
@@ -48,6 +53,8 @@ class Builder:
     should_stop: Callable[[], bool]
     patience_s: float
     """That another process is waited for which builds an entry."""
+    hands: int = 1
+    """Threads that compute, each with a copy of the model: on a CPU, of whose cores nobody else has need meanwhile."""
     seconds: float = 0.0
     """That building has taken; waiting for others is not counted."""
     _waits_since: float | None = None
@@ -92,29 +99,54 @@ class Builder:
 
     def _fill(self, writers: Mapping[Entry, Writer]) -> None:
         started = perf_counter()
-        set_eval(self.loaded)
         parts = np.split(np.arange(len(self.data)), range(MICRO_BATCH, len(self.data), MICRO_BATCH))
-        of: dict[Variant, dict[Entry, Writer]] = {}
+        of: dict[Variant, dict[int, tuple[Entry, Writer]]] = {}
         for entry, writer in writers.items():
-            of.setdefault(entry.variant, {})[entry] = writer
+            of.setdefault(entry.variant, {})[entry.boundary] = entry, writer
+        models = self._models(min(self.hands, len(parts)))
 
-        def read(part: Array) -> list[tuple[Array, Variant, dict[str, Tensor]]]:
+        def read(part: Array) -> tuple[Array, dict[Variant, dict[str, Tensor]]]:
             fields = self.data.read(part)
-            return [(part, variant, variant.of(fields, part)) for variant in of]
+            return part, {variant: variant.of(fields, part) for variant in of}
 
-        for found in read_ahead(parts, read):
-            for indices, variant, fields in found:
+        def compute(entering: tuple[Array, dict[Variant, dict[str, Tensor]]]) -> list[_Rows]:
+            part, looks = entering
+            loaded = models.get()
+            try:
+                return [
+                    each for variant, fields in looks.items() for each in self._rows(loaded, of[variant], part, fields)
+                ]
+            finally:
+                models.put(loaded)
+
+        for found in read_ahead(read_ahead(parts, read), compute, hands=self.hands):
+            for writer, place, rows in found:
                 if self.should_stop():
                     raise BuildStoppedError
-                self._put(of[variant], indices, fields)
+                writer.put(place, rows)
         self.seconds += perf_counter() - started
 
-    def _put(self, writers: Mapping[Entry, Writer], indices: Array, fields: Mapping[str, Tensor]) -> None:
+    def _models(self, count: int) -> SimpleQueue[LoadedModel]:
+        """The model, and copies of it: what a module keeps between its layers is not for two threads."""
+        found: SimpleQueue[LoadedModel] = SimpleQueue()
+        for number in range(count):
+            loaded = self.loaded.reset() if number else self.loaded
+            make_ready(loaded.module, self.device, channels_last=self.manner.channels_last)
+            set_eval(loaded)
+            found.put(loaded)
+        return found
+
+    def _rows(
+        self,
+        loaded: LoadedModel,
+        wanted: Mapping[int, tuple[Entry, Writer]],
+        indices: Array,
+        fields: Mapping[str, Tensor],
+    ) -> Iterator[_Rows]:
         moved = {name: field.to(self.device) for name, field in fields.items()}
-        inputs = as_inputs(moved, self.data, self.loaded.card, channels_last=self.manner.channels_last)
-        of = {entry.boundary: (entry, writer) for entry, writer in writers.items()}
+        inputs = as_inputs(moved, self.data, loaded.card, channels_last=self.manner.channels_last)
         for _, part in micro_batches(inputs, len(indices)):
-            for boundary, rows in walk(self.loaded, part, of, self.manner):
-                entry, writer = of[boundary]
+            for boundary, rows in walk(loaded, part, wanted, self.manner):
+                entry, writer = wanted[boundary]
                 kept = torch.cat([rows[: len(indices)]])
-                writer.put(slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)})
+                yield writer, slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)}

@@ -85,10 +85,11 @@ class ActivationCache:
         reuse: where and how much.
         data: the items.
         notify: told in a sentence when something that would pay could not be kept.
+        hands: threads that build activations on a CPU.
     """
 
-    def __init__(self, reuse: Reuse, data: DataHandle, notify: Callable[[str], None]) -> None:
-        self._reuse, self._data, self._notify = reuse, data, notify
+    def __init__(self, reuse: Reuse, data: DataHandle, notify: Callable[[str], None], *, hands: int = 1) -> None:
+        self._reuse, self._data, self._notify, self._hands = reuse, data, notify, hands
         self._store = ShardStore(reuse.root, reuse.max_bytes)
         self._machine: Machine | None = None
         self._known: dict[tuple[object, ...], _Known] = {}
@@ -132,7 +133,8 @@ class ActivationCache:
             return Prepared()
         device = next(loaded.module.parameters()).device
         patience_s = self._patience(known, needs, wanted, len(variants))
-        builder = Builder(loaded, self._data, device, manner, should_stop, patience_s)
+        hands = self._hands if device.type == "cpu" else 1
+        builder = Builder(loaded, self._data, device, manner, should_stop, patience_s, hands)
         self._open([entry for entry in entries if entry.boundary in wanted], asked, builder)
         return Prepared(self._activations(loaded, known, entries, asked), builder.seconds)
 

@@ -1,5 +1,6 @@
 """The feed: which items make up the batches of an epoch, and reading ahead of the training."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -50,17 +51,16 @@ def _balanced(train_idx: Array, targets: Array, rng: np.random.Generator) -> Arr
     return drawn
 
 
-def read_ahead(batches: Iterable[T], read: Callable[[T], R]) -> Iterator[R]:
-    """Yield ``read(batch)`` in order, the next one being read in a thread while this one is used.
+def read_ahead(batches: Iterable[T], read: Callable[[T], R], *, hands: int = 1) -> Iterator[R]:
+    """Yield ``read(batch)`` in order, the next ones being read in so many threads while this one is used.
 
     ``read`` must be a function of its batch alone. An error in it is raised where its result is due.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="autoft-feed") as pool:
-        pending: Future[R] | None = None
+    with ThreadPoolExecutor(max_workers=hands, thread_name_prefix="autoft-feed") as pool:
+        pending: deque[Future[R]] = deque()
         for batch in batches:
-            following = pool.submit(read, batch)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+            pending.append(pool.submit(read, batch))
+            if len(pending) > hands:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -24,6 +24,7 @@ from autoft.streams import stream
 from autoft.study import Ledger
 from autoft.training import StagedTrainer, StageKeys, StageTree, thread_count
 from autoft.training.source import can_train_from_cache
+from autoft.tuner.layout import core_count
 from autoft.tuner.pooled import OutOfTimeError, Pooled, linear_scores
 from autoft.tuner.worker import WorkerContext
 
@@ -141,7 +142,8 @@ class _Probe:
         began = time.monotonic()
         context, depth = self.context, self.loaded.card.depth
         objective = context.objective
-        cache = ActivationCache(context.reuse, context.data, lambda _text: None) if context.reuse else None
+        hands = max(1, core_count() // context.threads)  # no worker runs yet
+        cache = ActivationCache(context.reuse, context.data, lambda _text: None, hands=hands) if context.reuse else None
         depths = self._depths(cache)
         heads = dict(self._heads(cache, options, openings)) if cache else {}
         best = max(heads, key=lambda name: objective.score(heads[name]), default=None)

@@ -20,9 +20,9 @@ from autoft.model import Manner, in_micro_batches, load_model, make_ready, model
 from autoft.recipe import ModelConfig
 
 
-def opened(path, data, **settings):
+def opened(path, data, *, hands=1, **settings):
     told = []
-    return ActivationCache(Reuse(path, 2**30, always=True, **settings), data, told.append), told
+    return ActivationCache(Reuse(path, 2**30, always=True, **settings), data, told.append, hands=hands), told
 
 
 def keys(path):
@@ -44,7 +44,7 @@ def prefix_of(loaded, data, boundary, *, mirrored=False):
 def test_rows_have_the_bits_and_the_strides_of_the_prefix_at_every_boundary(tmp_path, noise, name):
     data, loaded = noise(SIZES.get(name, 16)), base(name).reset()
     boundaries = range(1, len(loaded.chain))
-    cache, told = opened(tmp_path, data)
+    cache, told = opened(tmp_path, data, hands=2)
     found = cache.prepare(loaded, [Need(boundary, 1.0, (PLAIN, MIRRORED)) for boundary in boundaries]).activations
     assert (list(found), told) == (list(boundaries), [])
     order = np.random.default_rng(0).permutation(len(data))
