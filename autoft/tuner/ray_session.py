@@ -1,5 +1,6 @@
 """Ray for the length of a search: started on this machine, joined at an address, or borrowed from the caller."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from autoft.errors import ConfigError, SearchFailedError
+from autoft.tuner.fork_server import fork_server
 from autoft.tuner.layout import Node, Slots, card_count, core_count
 from autoft.tuner.ray_token import MODE, provide_token
 
@@ -37,6 +39,8 @@ _JOIN_S = 60.0
 _NODES_S = 300.0
 """For a cluster that has just been started to get its first node that can run a trial."""
 _LOCAL = "local"
+_SIGACTION_BYTES = 256
+"""More than any system's struct sigaction has."""
 
 
 class RaySession:
@@ -118,7 +122,6 @@ class RaySession:
         if not self._mine:
             return
         came = self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic()))
-        _take_sigterm_back()
         if self.alone and self._error is not None:
             raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
         if self._error is not None or not came:
@@ -150,13 +153,16 @@ class RaySession:
         try:
             if self.alone:
                 provide_token()
-            ray.init(
-                address=self.address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **(own if self.alone else {}),
-            )
+                if server := fork_server():
+                    own["runtime_env"] = {"py_executable": server.python}
+            with _sigterm_kept():
+                ray.init(
+                    address=self.address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    **(own if self.alone else {}),
+                )
         except Exception as error:  # noqa: BLE001 - carried to the thread that waits
             self._error = error
         self._up.set()
@@ -175,6 +181,17 @@ def ray_session(address: str | None = None) -> Iterator[RaySession]:
         yield session
     finally:
         session.close()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the program's own handler: Ray's, which aborts, takes its place below Python, where any thread may act."""
+    libc, action = ctypes.CDLL(None), ctypes.create_string_buffer(_SIGACTION_BYTES)
+    libc.sigaction(signal.SIGTERM, None, action)
+    try:
+        yield
+    finally:
+        libc.sigaction(signal.SIGTERM, action, None)
 
 
 def _checked(address: str) -> str:
@@ -209,10 +226,3 @@ def _unreachable(address: str, why: object) -> ConfigError:
         f"address: no Ray cluster can be joined at {address}: {reason}; start one with ray start --head{token}, or "
         "leave the address (and RAY_ADDRESS) out to search on this machine alone"
     )
-
-
-def _take_sigterm_back() -> None:
-    """Install the program's own handler again: Ray's, which aborts, has taken its place below Python."""
-    handler = signal.getsignal(signal.SIGTERM)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,122 @@
+"""A fork is the process that a new Python would have been, with what workers need imported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoft.tuner.fork_server import ForkServer
+
+SCRIPT = """
+import json, os, sys
+print(json.dumps({
+    "arguments": sys.argv[1:],
+    "folder": os.getcwd(),
+    "mark": os.environ.get("MARK"),
+    "name": __name__,
+    "torch": "torch" in sys.modules,
+    "ray": "ray" in sys.modules,
+    "parent": os.getppid(),
+    "beside": __import__("beside").IT,
+    "said": sys.stdin.read(),
+}), flush=True)
+sys.exit("no more")
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers are for Linux")
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ForkServer()
+    yield server
+    server.process.communicate(timeout=60)
+
+
+def start(python, script, *arguments, cwd):
+    """As Ray does it: by a shell that becomes the command."""
+    return subprocess.Popen(
+        ["bash", "-c", f"exec {python} {script} {' '.join(arguments)}"],
+        cwd=cwd,
+        env={**os.environ, "MARK": "given"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def script(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "beside.py").write_text("IT = 7\n")
+    path = tmp_path / "scripts" / "script.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_fork_is_what_a_new_python_would_be_and_has_imported_torch(server, script, tmp_path):
+    out, err = start(server.python, script, "a", "b", cwd=tmp_path).communicate("hello", timeout=120)
+    plain, plain_err = start(sys.executable, script, "a", "b", cwd=tmp_path).communicate("hello", timeout=120)
+    found, expected = json.loads(out), json.loads(plain)
+    assert found.pop("torch")
+    assert not expected.pop("torch")
+    assert found.pop("parent") == server.process.pid
+    expected.pop("parent")
+    assert (
+        found
+        == expected
+        == {
+            "arguments": ["a", "b"],
+            "folder": str(tmp_path),
+            "mark": "given",
+            "name": "__main__",
+            "ray": False,
+            "beside": 7,
+            "said": "hello",
+        }
+    )
+    assert err == plain_err == "no more\n"
+
+
+def test_a_client_ends_with_its_fork_and_a_killed_fork_takes_nobody_along(server, tmp_path):
+    (tmp_path / "wait.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
+    first, second = (start(server.python, tmp_path / "wait.py", cwd=tmp_path) for _ in range(2))
+    os.kill(int(first.stdout.readline()), signal.SIGKILL)
+    first.communicate(timeout=60)
+    fork = psutil.Process(int(second.stdout.readline()))
+    assert second.poll() is None
+    fork.kill()
+    second.communicate(timeout=60)
+
+
+def test_where_no_server_is_a_worker_starts_all_the_same(script, tmp_path):
+    lost = ForkServer()
+    lost.process.kill()
+    lost.process.communicate(timeout=60)
+    out, err = start(lost.python, script, "a", cwd=tmp_path).communicate("hello", timeout=60)
+    assert json.loads(out)["arguments"] == ["a"]
+    assert err == "no more\n"
+
+
+def test_a_server_ends_with_the_process_that_started_it_and_its_forks_go_on(tmp_path):
+    (tmp_path / "wait.py").write_text("import os\nprint(os.getpid(), flush=True)\nprint(input())\n")
+    program = (
+        "import os; from autoft.tuner.fork_server import ForkServer; print(ForkServer().python, flush=True); input()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    python = parent.stdout.readline().strip()
+    client = start(python, tmp_path / "wait.py", cwd=tmp_path)
+    fork = psutil.Process(int(client.stdout.readline()))
+    server = fork.parent()
+    parent.kill()
+    parent.communicate(timeout=60)
+    assert server.wait(timeout=60) is None or not server.is_running()
+    assert not Path(python.split()[-1]).parent.exists()
+    assert client.communicate("still here\n", timeout=60)[0] == "still here\n"
+    assert not fork.is_running() or fork.wait(timeout=60) is None
