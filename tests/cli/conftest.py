@@ -1,10 +1,14 @@
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from autoft.cli.edge import guarded
+from autoft.cli.main import app
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,21 @@ def autoft(environment):
         )
 
     return run
+
+
+@pytest.fixture
+def printed(capsys, environment, monkeypatch):
+    """Standard output of the command line in this process: a start of its own takes longer than most verbs do."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("AUTOFT_CACHE_DIR", environment["AUTOFT_CACHE_DIR"])
+    monkeypatch.setenv("COLUMNS", environment["COLUMNS"])
+
+    def run(*arguments):
+        assert guarded(lambda: app([*map(str, arguments)], standalone_mode=False)) == 0
+        return capsys.readouterr().out
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

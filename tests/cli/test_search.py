@@ -18,6 +18,8 @@ SMALL = (
     "--set=data.image_size=32",
     "--set=resources.max_concurrent_trials=2",
     "--set=data.batch_size=8",
+    "--set=confirm=off",
+    *(f"--set=search.{part}=off" for part in ("probe", "portfolio", "gains")),
 )
 
 
@@ -81,17 +83,16 @@ def test_best_prints_the_recipe_and_why_it_won_and_a_pipe_gets_valid_yaml(autoft
     assert any("retention" in line for line in reasons)
 
 
-def test_best_as_json_has_recipe_and_summary(autoft, run):
-    printed = json.loads(autoft("best", run, "--json").stdout)
+def test_best_as_json_has_recipe_and_summary(printed, run):
+    printed = json.loads(printed("best", run, "--json"))
     assert Recipe.parse(printed["recipe"], where="printed") == Recipe.load(run / "best_recipe.yaml")
     assert printed["summary"]["winner"] is not None
 
 
-def test_best_shows_the_front_of_several_objectives(autoft, run):
-    shown = autoft("best", run, "--pareto").stdout.splitlines()
-    printed = json.loads(autoft("best", run, "--pareto", "--json").stdout)
+def test_best_shows_the_front_of_several_objectives(printed, run):
+    shown, front = printed("best", run, "--pareto").splitlines(), json.loads(printed("best", run, "--pareto", "--json"))
     assert shown[0].split() == ["trial", "accuracy", "(max)", "cost", "(min)", "parameters", "(min)"]
-    assert [line.split()[0] for line in shown[1:]] == [str(point["trial"]) for point in printed["front"]]
+    assert [line.split()[0] for line in shown[1:]] == [str(point["trial"]) for point in front["front"]]
 
 
 def test_train_gives_the_winners_value_again_exactly_and_writes_what_it_made(autoft, run, photos, tmp_path):

@@ -17,7 +17,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def search_command(pictures, tmp_path):
-    """A search that takes some twenty seconds; more arguments can be given."""
+    """A search of trials alone, without what comes before and after them; more arguments can be given."""
     return lambda *more: command(
         "search",
         "--model=test_resnet.r160_in1k",
@@ -30,6 +30,7 @@ def search_command(pictures, tmp_path):
         "--set=search.scheduler=none",
         "--set=prune=off",
         "--set=confirm=off",
+        *(f"--set=search.{part}=off" for part in ("probe", "portfolio", "gains", "forgetting")),
         *more,
     )
 

@@ -9,7 +9,6 @@ from clusters import cluster, raylet, worker_below
 from commands import command, evaluations, states, wait_for
 
 pytestmark = pytest.mark.slow
-PLAIN = ("resources.cpus_per_worker=1", "search.probe=off", "search.gains=off", "search.forgetting=off")
 ENDED = {"COMPLETE", "PRUNED"}
 
 
@@ -18,7 +17,7 @@ def test_a_worker_a_node_and_the_driver_with_its_cluster_may_die(search_command,
     with cluster() as nodes:
         stays, goes = (nodes.add_node(num_cpus=1) for _ in range(2))
         address = f"--address={nodes.address}"
-        first = started(search_command("--quiet", address, *(f"--set={setting}" for setting in PLAIN)))
+        first = started(search_command("--quiet", address, "--set=resources.cpus_per_worker=1"))
         wait_for(lambda: len(evaluations(run)) >= 3 and worker_below(stays, run))
         worker_below(stays, run).kill()
         seen = len(evaluations(run))

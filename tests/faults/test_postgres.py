@@ -27,8 +27,7 @@ def told(process):
 def test_a_search_outlives_a_restart_of_its_server_and_its_password_stays_out_of_everything(
     search_command, started, tmp_path, postgres
 ):
-    quick = [f"--set=search.{part}=off" for part in ("probe", "portfolio", "gains", "forgetting")]
-    process = started(search_command("--json", "--num-samples=2", *quick, f"--set=search.storage={postgres.url}"))
+    process = started(search_command("--json", "--num-samples=2", f"--set=search.storage={postgres.url}"))
 
     def evaluated():
         begun = (tmp_path / "run" / "search.yaml").exists()

@@ -29,16 +29,16 @@ def sentence(error):
 
 
 def test_eight_searches_that_begin_at_once_in_an_empty_database_lose_nothing(postgres):
-    command = [sys.executable, WRITERS, postgres.url, "8", "10", "2"]
+    command = [sys.executable, WRITERS, postgres.url, "8", "4", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert [len(took["report"]) for took in json.loads(done.stdout)] == [20] * 8
+    assert [len(took["report"]) for took in json.loads(done.stdout)] == [8] * 8
     for writer in range(8):
         records = read_study(postgres.url, study_of(writer)).records
-        assert [record.number for record in records] == list(range(10))
+        assert [record.number for record in records] == list(range(4))
         assert {record.state for record in records} == {TrialState.COMPLETE}
         told = [[evaluation.value for evaluation in record.curve] for record in records]
-        assert told == [[value_of(writer, number, index) for index in (1, 2)] for number in range(10)]
+        assert told == [[value_of(writer, number, index) for index in (1, 2)] for number in range(4)]
 
 
 def test_a_study_of_another_search_is_read_by_its_name(postgres, objective, proposal):
