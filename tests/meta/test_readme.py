@@ -20,12 +20,14 @@ def fenced(language):
 
 
 COMMANDS = [line for block in fenced("sh") for line in block.splitlines() if line.strip()]
+PLAIN = [f"--set={part}=off" for part in ("confirm", "search.probe", "search.gains", "search.forgetting")]
 SMALL = {
     "search": [
         "--num-samples=1",
         "--set=data.image_size=32",
         "--set=stages.head.epochs=1",
         "--set=stages.tune.epochs=1",
+        *PLAIN,
     ],
     "plan": ["--set=data.image_size=32"],
     "resume": ["--time-budget=1m"],
@@ -84,7 +86,10 @@ def test_a_command_of_the_readme_runs(command, run, root):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(len(fenced("python"))))
 def test_the_python_of_the_readme_runs(block, run, workspace):
-    program = fenced("python")[block].replace("num_samples=24", "num_samples=1, overrides={'data.image_size': 32}")
+    program = fenced("python")[block].replace(
+        "num_samples=24",
+        f"num_samples=1, overrides={['data.image_size=32', *(each.removeprefix('--set=') for each in PLAIN)]}",
+    )
     assert "num_samples=1" in program
     (workspace / "readme.py").write_text(
         f"if __name__ == '__main__':\n{re.sub('^', '    ', program, flags=re.MULTILINE)}"
