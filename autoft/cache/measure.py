@@ -20,11 +20,11 @@ from autoft.data import DataHandle
 from autoft.data.inputs import as_inputs
 from autoft.errors import ModelError
 from autoft.files import write_text
-from autoft.model import MICRO_BATCH, LoadedModel, make_ready, model_input, precision
+from autoft.model import MICRO_BATCH, LoadedModel, make_ready, model_input, precision, quick_gradients
 from autoft.model.memory import MemoryFormat, memory_formats
 from autoft.shards import default_root
 
-_FORMAT = 2
+_FORMAT = 3
 _FEW_ROWS, _MORE_ROWS = 8, MICRO_BATCH // 2
 """To compare settings by, and to predict from."""
 _LONGEST_S = 1.0
@@ -207,7 +207,8 @@ def _trained(
         leaf = x.detach().requires_grad_() if index and isinstance(x, Tensor) and x.is_floating_point() else None
         entering = x if leaf is None else leaf.clone()  # a segment may begin by changing its input in place
         started = _now(device)
-        x = model.chain.run(entering, index, index + 1)
+        with quick_gradients(device):
+            x = model.chain.run(entering, index, index + 1)
         seconds.append(_now(device) - started)
         if sum(seconds) > limit_s:
             raise _SlowError

@@ -1,6 +1,7 @@
 """Models: layer groups, segments, freezing laws, weights and cards."""
 
 from autoft.model.chain import Chain
+from autoft.model.depthwise import quick_gradients
 from autoft.model.describe import Description, build_card, describe
 from autoft.model.family import FAMILY_DEFAULTS, FamilyDefaults, complete, family_of
 from autoft.model.freeze import (
@@ -62,6 +63,7 @@ __all__ = [
     "padded",
     "plan_stage",
     "precision",
+    "quick_gradients",
     "set_eval",
     "set_modes",
     "state_digest",

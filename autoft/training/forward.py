@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from autoft.model import LoadedModel, Manner, in_micro_batches, model_input
+from autoft.model import LoadedModel, Manner, in_micro_batches, model_input, quick_gradients
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 
@@ -44,7 +44,7 @@ class Forward:
         """The outputs (B, num_outputs) from the activation at the boundary."""
         chain = self._loaded.chain
         entering = hidden if isinstance(hidden, Tensor) else model_input(hidden)
-        with self.manner.precision(self.device):
+        with self.manner.precision(self.device), quick_gradients(self.device):
             outputs: Tensor = chain.run(entering, self.boundary, len(chain))
         return outputs
 

@@ -12,6 +12,7 @@ from torch import nn
 from autoft.cache import ActivationCache, Reuse
 from autoft.data import DataHandle
 from autoft.data.folds import held_out
+from autoft.heap import keep_freed
 from autoft.model import LoadedModel, load_model
 from autoft.recipe import ModelConfig, Recipe
 from autoft.record import Objective
@@ -103,6 +104,7 @@ class Bench:
         """What all trials share; torch uses its number of threads from then on."""
         if self._context is None:
             self._context = self._open_context()
+            keep_freed()
         torch.set_num_threads(self._context.threads)
         return self._context
 

@@ -17,6 +17,7 @@ import torch
 
 from autoft.errors import StorageError
 from autoft.files import patiently, write_text
+from autoft.heap import give_back
 from autoft.record import Curve, Evaluation
 from autoft.training import ALONE, Ranks, StagedTrainer
 from autoft.tuner.bench import Bench, Confirming, Work, WorkerContext
@@ -227,6 +228,7 @@ class Worker:
             self._trainer.close()
             self._trainer = None
             torch.cuda.empty_cache()
+            give_back()
 
     def _crashed(self, error: Exception) -> Report:
         self._let_go()

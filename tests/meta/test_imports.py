@@ -10,6 +10,7 @@ import pytest
 FLOORS = {
     "errors": 0,
     "files": 0,
+    "heap": 0,
     "interrupts": 0,
     "streams": 0,
     "recipe": 1,
