@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CONNECT_S, _REQUEST_S, _ATTEMPTS = 10.0, 30.0, 3
 """How long a server may take, and how often it is asked: an answer, or a sentence, within a minute or two."""
 _CHUNK = 2**22
+_SHORTEST_KEY = 4
+"""What is shorter is a part of too many words to be taken out of a sentence."""
 _OF_S3 = {"region", "scheme", "endpoint_override", "force_virtual_addressing", "tls_ca_file_path"}
 _REMEDIES = {
     "access_denied": "check that the credentials in the environment (AWS_ACCESS_KEY_ID, ~/.aws, a role) may use it",
@@ -53,7 +55,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.place = bare(check(url))
         """As it may be printed."""
-        self._hidden = [part for part in urlsplit(url).netloc.rpartition("@")[0].split(":") if part]
+        keys = urlsplit(url).netloc.rpartition("@")[0].split(":")
+        self._hidden = [key for key in keys if len(key) >= _SHORTEST_KEY]
         self._files: FileSystem
         with self._translated():
             self._files, self._root = _opened(url)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoft.errors import ConfigError
+from autoft.errors import ConfigError, SearchInterruptedError
 from autoft.recipe import Recipe, yaml
 from autoft.remote import Mirror, Pulse, Store, check, digest, is_url, joined, parted, reading_copy
 from autoft.shards import default_root
@@ -94,8 +94,8 @@ class Link:
 
 
 class _UrlLink(Link):
-    def __init__(self, pulse: Pulse, note: Callable[[str], None]) -> None:
-        self._pulse, self._note = pulse, note
+    def __init__(self, folder: RunFolder, pulse: Pulse, note: Callable[[str], None]) -> None:
+        self._folder, self._pulse, self._note = folder, pulse, note
 
     def watch(self, conductor: "Conductor") -> None:
         kept = conductor.on_trial_end
@@ -107,8 +107,19 @@ class _UrlLink(Link):
         conductor.on_trial_end = on_trial_end
 
     def end(self, patience_s: float | None = None) -> None:
-        """Send the rest, and say so where that cannot be done."""
-        self.behind = self._pulse.stop(patience_s=patience_s)
+        """Send the rest, and say so where that cannot be done.
+
+        Raises:
+            RunError: another machine goes on with the run.
+            SearchInterruptedError: nobody wants to wait for it.
+        """
+        try:
+            self.behind = self._pulse.stop(patience_s=patience_s)
+        except KeyboardInterrupt:
+            raise SearchInterruptedError(
+                f"{self._folder.place}: interrupted before all was sent; nothing is lost, on this machine "
+                f"{self._folder.resuming} sends it"
+            ) from None
         if self.behind:
             self._note(self.behind)
 
@@ -129,7 +140,7 @@ def worked_on(folder: RunFolder, note: Callable[[str], None]) -> Iterator[Link]:
         mirror = _mirror(folder, folder.url)
         mirror.update(note)
         mirror.claim()
-        link = _UrlLink(pulse := Pulse(mirror), note)
+        link = _UrlLink(folder, pulse := Pulse(mirror), note)
         pulse.start()
         try:
             yield link
