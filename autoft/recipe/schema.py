@@ -171,6 +171,9 @@ class Provenance(Config):
     value: float
     data_fingerprint: str
     threads: PositiveInt
+    workers: PositiveInt = 1
+    """Processes that trained it together. One process comes to the same value within rounding, except where
+    normalisation in training mode saw the part of a batch that each process had, or dropout was drawn by each."""
     weights: str | None = None
     """What the run's model file was made of, where it is not what the stages lead to, which is what has ``value``."""
     versions: dict[str, str] = Field(default_factory=dict)

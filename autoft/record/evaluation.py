@@ -55,6 +55,8 @@ class Evaluation:
     """Seconds since the search began, by the driver's clock; 0 outside of a search."""
     micro_batch: int | None = None
     """Most items that went through the model at once in training, where that was not a whole batch."""
+    workers: int = 1
+    """Processes that trained together since the evaluation before; one where the head alone is trained."""
     diverged: str | None = None
     """A sentence when the trainer saw a divergence; it does not go on after that."""
 

@@ -91,6 +91,11 @@ class TrialRecord:
         """Names of the layer groups after which activations were read, in the order of the stages."""
         return tuple(dict.fromkeys(evaluation.reused for evaluation in self.curve if evaluation.reused))
 
+    @property
+    def workers(self) -> int:
+        """Processes that trained it together, at most."""
+        return max((evaluation.workers for evaluation in self.curve), default=1)
+
     def best(self, objective: Objective) -> Evaluation | None:
         """The evaluation whose weights are kept."""
         return best_evaluation(self.curve, objective)

@@ -203,4 +203,4 @@ class TailStage:
             diverged=diverged,
         )
         self._loss_sum, self._loss_count, self._saved_s = 0.0, 0, 0.0
-        return replace(evaluation, micro_batch=self._ground.micro_batch)
+        return replace(evaluation, micro_batch=self._ground.micro_batch, workers=self._ranks.world)

@@ -125,6 +125,8 @@ def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, se
     recipe = Recipe.parse(winner.proposal.recipe, where=f"trial {winner.number}")
     best = winner.best(objective)
     assert best is not None
+    run = as_run(recipe, winner.curve, objective)
+    stages = {stage.name for stage in run.stages}
     provenance = Provenance(
         search=search,
         trial=winner.number,
@@ -132,9 +134,9 @@ def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, se
         value=best.value,
         data_fingerprint=ground.data.fingerprint,
         threads=threads,
+        workers=max(evaluation.workers for evaluation in winner.curve if evaluation.stage in stages),
         versions=versions(),
     )
-    run = as_run(recipe, winner.curve, objective)
     return run.model_copy(update={"provenance": provenance})
 
 

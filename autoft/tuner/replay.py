@@ -85,6 +85,11 @@ def fine_tune(
     warnings = []
     if provenance and provenance.data_fingerprint != ground.data.fingerprint:
         warnings.append("these are not the data that the recipe was found on: its value will not be reproduced")
+    if provenance and provenance.workers > 1:
+        warnings.append(
+            f"the recipe was found by {provenance.workers} processes that shared each batch, and is run by one: its "
+            "value is reproduced within rounding, or not at all where norms train or dropout is used"
+        )
     recipe, device = ground.recipe, device or ("cuda" if torch.cuda.is_available() else "cpu")
     if recipe.optimisation.memory_format == "auto":
         recipe = recipe.override({"optimisation.memory_format": _memory_format(ground, device)})

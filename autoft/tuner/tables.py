@@ -23,6 +23,7 @@ TRIAL_COLUMNS = (
     "saved_s",
     "reused",
     "predicted_s",
+    "workers",
 )
 HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value")
 
@@ -32,7 +33,8 @@ def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.Dat
 
     ``value`` is the best evaluation's, ``stage`` the last one reached, ``epochs`` all that were trained; ``saved_s``
     are predicted seconds of computing that were not spent, since activations were read after the groups ``reused``;
-    ``predicted_s`` are seconds predicted for the epochs that were trained.
+    ``predicted_s`` are seconds predicted for the epochs that were trained; ``workers`` are the processes that trained
+    it together.
     """
     names = list(dict.fromkeys(name for record in records for name in record.proposal.params))
     rows = [
@@ -172,6 +174,7 @@ def _trial_row(record: TrialRecord, objective: Objective) -> dict[str, Any]:
         "saved_s": round(record.saved_s, 3),
         "reused": " ".join(record.reused),
         "predicted_s": None if predicted is None else round(predicted, 3),
+        "workers": record.workers,
     }
 
 

@@ -35,6 +35,15 @@ def test_other_data_are_told():
     assert any("not the data that the recipe was found on" in text for text in other.warnings)
 
 
+def test_a_recipe_of_several_processes_says_what_one_makes_of_it():
+    recipe = fitted(HEAD).recipe
+    recipe = recipe.model_copy(update={"provenance": recipe.provenance.model_copy(update={"workers": 2})})
+    torch.manual_seed(0)
+    again = autoft.fine_tune(recipe, tiny_data(test=24), model=TinyNet())
+    assert any("found by 2 processes that shared each batch, and is run by one" in text for text in again.warnings)
+    assert again.recipe.provenance.workers == 1
+
+
 def test_a_stage_that_diverges_is_told_and_the_stage_before_it_is_kept():
     result = fitted(HEAD, {**TUNE, "lr": 1e3, "head_lr": 1e3})
     assert any(text.startswith("stage tune diverged") for text in result.warnings)

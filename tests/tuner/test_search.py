@@ -117,8 +117,8 @@ def test_the_tables_have_the_columns_that_scripts_rely_on(finished):
     trials = pd.read_csv(finished.path / "trials.csv")
     history = pd.read_csv(finished.path / "history.csv")
     first = ["trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s", "saved_s", "reused"]
-    assert list(trials.columns)[:11] == [*first, "predicted_s"]
-    assert all(column.startswith("params.") for column in trials.columns[11:])
+    assert list(trials.columns)[:12] == [*first, "predicted_s", "workers"]
+    assert all(column.startswith("params.") for column in trials.columns[12:])
     assert list(history.columns) == ["wall_s", "trial", "stage", "epoch", "value", "best_value"]
     assert history.wall_s.is_monotonic_increasing
     assert history.best_value.is_monotonic_increasing
