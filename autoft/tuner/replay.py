@@ -82,14 +82,7 @@ def fine_tune(
     provenance = recipe.provenance
     ground = lay_ground(recipe, data, module=own_module(model), notify=_say_nothing)
     notes = list(ground.notes)
-    warnings = []
-    if provenance and provenance.data_fingerprint != ground.data.fingerprint:
-        warnings.append("these are not the data that the recipe was found on: its value will not be reproduced")
-    if provenance and provenance.workers > 1:
-        warnings.append(
-            f"the recipe was found by {provenance.workers} processes that shared each batch, and is run by one: its "
-            "value is reproduced within rounding, or not at all where norms train or dropout is used"
-        )
+    warnings = _differences(provenance, ground.data.fingerprint)
     recipe, device = ground.recipe, device or ("cuda" if torch.cuda.is_available() else "cpu")
     if recipe.optimisation.memory_format == "auto":
         recipe = recipe.override({"optimisation.memory_format": _memory_format(ground, device)})
@@ -132,6 +125,19 @@ def fine_tune(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _differences(provenance: Provenance | None, data_fingerprint: str) -> list[str]:
+    """Why the recipe's value may not be reproduced."""
+    found = []
+    if provenance and provenance.data_fingerprint != data_fingerprint:
+        found.append("these are not the data that the recipe was found on: its value will not be reproduced")
+    if provenance and provenance.workers > 1:
+        found.append(
+            f"the recipe was found by {provenance.workers} processes that shared each batch, and is run by one: its "
+            "value is reproduced within rounding, or not at all where norms train or dropout is used"
+        )
+    return found
 
 
 def _memory_format(ground: Ground, device: str) -> MemoryFormat:

@@ -33,9 +33,10 @@ def raylet(node):
     return psutil.Process(node.all_processes["raylet"][0].process.pid)
 
 
-def worker_below(node, run):
-    """The process on a node that has taken up trials of a run; None while there is none."""
-    known = {int(path.read_text()) for path in run.glob("trials/*/worker_pid")}
+def worker_below(node, run, *, rank=0):
+    """The process on a node that has taken up trials of a run, as that rank of them; None while there is none."""
+    name = f"worker_pid.{rank}" if rank else "worker_pid"
+    known = {int(path.read_text()) for path in run.glob(f"trials/*/{name}")}
     return next((process for process in raylet(node).children() if process.pid in known), None)
 
 

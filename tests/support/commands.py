@@ -13,9 +13,10 @@ def command(*arguments):
 
 def wait_for(condition, seconds=150):
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.1)
+    return found
 
 
 def rows(run, query):
