@@ -85,6 +85,8 @@ class Stage(Config):
     """Rate of a group = lr * layer_decay ** (distance from the top backbone group)."""
     weight_decay: NonNegativeFloat | None = None
     """Default: `Optimisation.weight_decay`."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Default: `Optimisation.ema_decay`."""
     drop_rate: Rate | None = None
     """Dropout before the head in a stage that trains nothing else; default: `ModelConfig.drop_rate`."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

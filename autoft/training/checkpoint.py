@@ -67,14 +67,16 @@ def damaged_checkpoints(folder: Path) -> list[Path]:
 
 
 def slim_checkpoint(folder: Path) -> None:
-    """Leave of a finished trial's checkpoints no more than `best_weights` needs.
+    """Leave of a finished trial's checkpoints no more than `best_weights` and `best_average` need.
 
     Raises:
         StorageError: the disk refuses; the checkpoints are untouched.
     """
     if found := read_checkpoint(folder):
         sections, facts = found
-        write_checkpoint(folder, {facts["best"]: sections[facts["best"]]}, facts)
+        best = facts["best"]
+        kept = (best, average_of(best))
+        write_checkpoint(folder, {name: sections[name] for name in kept if name in sections}, facts)
         _clean(folder, keep=(_numbers(folder)[-1],))
 
 
@@ -88,6 +90,21 @@ def best_weights(folder: Path) -> dict[str, Tensor] | None:
         return None
     sections, facts = found
     return sections[facts["best"]] or None
+
+
+def average_of(section: str) -> str:
+    """Where a checkpoint has the average that was kept beside these weights."""
+    return f"{section}_average"
+
+
+def best_average(folder: Path) -> dict[str, Tensor] | None:
+    """`best_weights` with the average that was kept beside them in the place of those that trained; None without."""
+    found = read_checkpoint(folder)
+    if found is None:
+        return None
+    sections, facts = found
+    average = sections.get(average_of(facts["best"]))
+    return {**sections[facts["best"]], **average} if average else None
 
 
 def _read(stem: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:

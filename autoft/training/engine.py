@@ -51,6 +51,8 @@ class Ground:
     """Who trains it together; a stage of the head alone is rank 0's."""
     micro_batch: int | None = None
     """Most rows of a rank that go through the model at once in training; gradients of the parts are added up."""
+    beside: float | None = None
+    """Decay of an average of the weights that is kept beside them, and changes nothing; None: none is kept."""
 
     @property
     def stage(self) -> Stage:

@@ -4,8 +4,8 @@ Points on the line from the start of the fine-tuning to its end (WiSE-FT, arXiv 
 finished trials (arXiv 2203.05482). Running statistics are mixed as parameters are: to compute them anew would take a
 pass over the training data for each candidate and undo ``norm: eval``; where their mean is wrong, validation tells.
 
-An average over the steps of a training (`optimisation.ema_decay`) is a setting of the recipe, not one of these: it is
-evaluated and kept while the trial runs, and cannot be had of weights that are there already.
+First of all an average over the steps of the last stage, which a trial keeps beside its weights and never evaluates.
+With `ema_decay` a recipe evaluates and keeps such an average while it runs: where it is better, the recipe says that.
 """
 
 import math
@@ -30,6 +30,9 @@ from autoft.training.weights import load_weights
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
+AVERAGED = 0.98
+"""Decay of the average that trials keep beside the weights of their last stage."""
+AVERAGE = f"average over the steps (ema_decay {AVERAGED:g})"
 SHARES = (0.9, 0.8, 0.7, 0.5, 0.3)
 """Of the fine-tuned weights, on the line."""
 MOST_MEMBERS = 8
@@ -217,7 +220,12 @@ class _Search:
 
 
 def improve(
-    judge: Judge, *, start: Ingredient | None, others: Iterable[Ingredient], affords: Callable[[], bool]
+    judge: Judge,
+    *,
+    start: Ingredient | None,
+    others: Iterable[Ingredient],
+    affords: Callable[[], bool],
+    average: Weights | None = None,
 ) -> Improved:
     """Try weights in place of the winner's; the best is kept if its gain exceeds its standard error.
 
@@ -228,8 +236,11 @@ def improve(
         start: where its fine-tuning began: the base with a head.
         others: finished trials, the best first.
         affords: whether there is time for one more.
+        average: what the winner kept beside its weights.
     """
     search = _Search(judge, affords)
+    if average is not None and affords():
+        search.look(AVERAGE, average)
     if start is not None:
         search.line(start)
     search.soup(others)

@@ -320,7 +320,7 @@ class HeadStage:
             drop_rate=drop_rate,
             label_smoothing=optimisation.label_smoothing,
             clip=optimisation.clip_grad or math.inf,
-            ema_decay=optimisation.ema_decay,
+            ema_decay=stage.ema_decay or optimisation.ema_decay,
         )
 
     def _length_of(self, recipe: Recipe) -> int:

@@ -34,6 +34,18 @@ def as_run(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
     return recipe.model_copy(update={"stages": tuple(stages), "data": data, "optimisation": optimisation})
 
 
+def averaged(recipe: Recipe, curve: Curve, objective: Objective, *, decay: float) -> Recipe:
+    """What to run to get the average that the trial kept beside its best weights, bit for bit: `as_run`, with it.
+
+    Only the end of each stage is evaluated, so that nothing but the average at the end can be kept.
+    """
+    run = as_run(recipe, curve, objective)
+    *before, last = run.stages
+    once = run.optimisation.model_copy(update={"eval_every_steps": NEVER_BEFORE_THE_END})
+    stages = (*before, last.model_copy(update={"ema_decay": decay}))
+    return run.model_copy(update={"stages": stages, "optimisation": once})
+
+
 def fixed_length(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
     """`as_run`, with every length in steps and one evaluation at the end of each stage.
 

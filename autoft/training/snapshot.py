@@ -1,7 +1,7 @@
 """Snapshots: what a trial can have changed in a model, copied and put back."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ class Snapshot:
     evaluation: Evaluation
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the weights at that moment, where one is kept beside them: it was not evaluated."""
 
 
 def live_tensors(module: nn.Module, groups: Iterable[LayerGroup]) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ class StageRun:
         length: in optimizer steps.
         carried: optimizer state of the stage before, for those parameters that train on.
         followed: whether a stage comes after it, which carries on the optimizer state of the best evaluation.
+        beside: decay of an average that is kept beside the weights, and changes nothing; None: none is kept.
     """
 
     def __init__(  # noqa: PLR0913 - a stage is all of this
@@ -48,6 +49,7 @@ class StageRun:
         length: int,
         carried: Mapping[str, Tensor],
         followed: bool = True,
+        beside: float | None = None,
     ) -> None:
         self._followed = followed
         self.stage, self.plan, self.length = stage, plan, length
@@ -62,7 +64,8 @@ class StageRun:
         self.optimizer = build_optimizer(optimisation, stage, plan, loaded)
         load_optimizer_state(self.optimizer, loaded.module, carried)
         self._parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
-        self.average = self._averaging(optimisation.ema_decay)
+        self.average = self._averaging(stage.ema_decay or optimisation.ema_decay)
+        self.beside = None if self.average else self._averaging(beside)
         self._guard = FreezeGuard(plan, loaded)
         self.norms_at_start = self._norms()
         self._norm: Literal["train", "eval"] | None = None
@@ -110,8 +113,9 @@ class StageRun:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        if self.average:
-            self.average.update(self.step)
+        for average in (self.average, self.beside):
+            if average:
+                average.update(self.step)
 
     def evaluated(self) -> AbstractContextManager[None]:
         """Within the block the model holds the weights that are evaluated and kept: the average, where there is one."""
@@ -125,7 +129,8 @@ class StageRun:
         if self.best is None or objective.better(evaluation.value, self.best.evaluation.value):
             self.stale = 0
             optimizer = self.optimizer_state() if self._followed else {}
-            self.best = Snapshot(evaluation, copy_of(self._live), optimizer)
+            average = copy_of(self.beside.values) if self.beside else {}
+            self.best = Snapshot(evaluation, copy_of(self._live), optimizer, average)
 
     def growth(self) -> tuple[float, float]:
         """How many times the norm at the stage's start the head has now, and the backbone group that grew most."""

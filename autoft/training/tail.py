@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autoft.data.metrics import Array
 from autoft.record import Evaluation
+from autoft.training.checkpoint import average_of
 from autoft.training.engine import Batches, Ground, ShouldStop
 from autoft.training.evaluate import outputs_of
 from autoft.training.gradients import Gradients
@@ -38,6 +39,7 @@ class TailStage:
             length=ground.length,
             carried=carried,
             followed=ground.index + 1 < len(ground.recipe.stages),
+            beside=ground.beside,
         )
         self._batches = Batches(ground, ground.ranks)
         self._gradients: Gradients | None = None
@@ -105,6 +107,8 @@ class TailStage:
             "optimizer": run.optimizer_state(),
             "stage_best": run.best.weights if run.best else {},
             "stage_best_optimizer": run.best.optimizer if run.best else {},
+            "beside": run.beside.values if run.beside else {},
+            average_of("stage_best"): run.best.average if run.best else {},
         }
 
     def facts(self) -> dict[str, Any]:
@@ -126,6 +130,10 @@ class TailStage:
         run.step, run.stale, run.norms_at_start = facts["step"], facts["stale"], facts["norms_at_start"]
         if run.average:
             run.average.load(sections["average"])
+        if run.beside and sections.get("beside"):
+            run.beside.load(sections["beside"])
+        else:  # a checkpoint without: what began without it has none
+            run.beside = None
         run.best = best
         self._told = facts["told"]
         self._loss_sum, self._loss_count, self._saved_s = facts["since"]

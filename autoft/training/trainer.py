@@ -17,7 +17,7 @@ from autoft.errors import FreezeError, RunError
 from autoft.model import LoadedModel, Manner, make_ready, plan_stage, set_eval
 from autoft.recipe import Recipe
 from autoft.record import Curve, Evaluation, Objective, best_evaluation
-from autoft.training.checkpoint import read_checkpoint, write_checkpoint
+from autoft.training.checkpoint import average_of, read_checkpoint, write_checkpoint
 from autoft.training.checks import check_base, check_norms, check_rates, check_settings, class_weights, constant_loss
 from autoft.training.divergence import DivergenceWatch
 from autoft.training.engine import Engine, Ground
@@ -63,6 +63,8 @@ class StagedTrainer:
         ranks: this process's place among those that train the trial together.
         fits: for a number of layer groups that are trained, most items of a rank that may go through the model at once
             in training, or None where nothing is known; the recipe may say less.
+        beside: decay of an average that the last stage keeps beside its weights, if it does not train the head alone;
+            it changes no bit of the result. None: none is kept.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -82,6 +84,7 @@ class StagedTrainer:
         fresh: Callable[[], LoadedModel] | None = None,
         ranks: Ranks = ALONE,
         fits: Callable[[int], int | None] = unknown,
+        beside: float | None = None,
     ) -> None:
         check_settings(recipe, data)
         check_norms(recipe, torch.device(device).type)
@@ -89,7 +92,7 @@ class StagedTrainer:
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
         self._device, self._ranks = torch.device(device), ranks
-        self._fits = fits
+        self._fits, self._beside = fits, beside if ranks.alone else None
         if fresh is None:
             check_base(loaded)
         self._fresh, self._own = fresh, None if fresh else loaded
@@ -302,6 +305,7 @@ class StagedTrainer:
             val_source=val_source,
             ranks=self._ranks,
             micro_batch=self._rows_at_once(touched),
+            beside=self._beside if index + 1 == len(self.recipe.stages) else None,
         )
 
     def _rows_at_once(self, touched: frozenset[int]) -> int | None:
@@ -375,7 +379,7 @@ class StagedTrainer:
         """The trial's best, the running stage's included."""
         if self._engine is None or (own := self._engine.best) is None:
             return self._best
-        return self._better(Snapshot(self.curve[self._offset + own.evaluation.index - 1], own.weights, {}))
+        return self._better(Snapshot(self.curve[self._offset + own.evaluation.index - 1], own.weights, {}, own.average))
 
     def _better(self, own: Snapshot) -> Snapshot:
         earlier = self._best
@@ -393,6 +397,7 @@ class StagedTrainer:
         sections: dict[str, Mapping[str, Tensor]] = {"now": self._changed, "optimizer": self._carried}
         sections |= engine.sections() if engine else {}
         sections["trial_best"] = self._best.weights if self._best else {}
+        sections[average_of("trial_best")] = self._best.average if self._best else {}
         facts = {
             "of": self._identity(),
             "stage": self._index,
@@ -430,7 +435,8 @@ class StagedTrainer:
         self.curve = tuple(Evaluation.from_plain(plain) for plain in facts["curve"])
         self._carried, self._compute_s = sections["optimizer"], facts["compute_s"]
         if facts["trial_best"]:
-            self._best = Snapshot(self.curve[facts["trial_best"] - 1], sections["trial_best"], {})
+            average = sections.get(average_of("trial_best"), {})
+            self._best = Snapshot(self.curve[facts["trial_best"] - 1], sections["trial_best"], {}, average)
         if running:
             self._reopen(sections, facts)
         self._watch.load(facts["watch"])
@@ -444,7 +450,8 @@ class StagedTrainer:
         best = None
         if place := facts["stage_best"]:
             evaluation = replace(self.curve[self._offset + place - 1], index=place)
-            best = Snapshot(evaluation, sections["stage_best"], sections["stage_best_optimizer"])
+            average = sections.get(average_of("stage_best"), {})
+            best = Snapshot(evaluation, sections["stage_best"], sections["stage_best_optimizer"], average)
         self._engine.load(sections, facts["engine"], best)
 
     def _identity(self) -> dict[str, str]:

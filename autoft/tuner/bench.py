@@ -17,6 +17,7 @@ from autoft.model import LoadedModel, load_model
 from autoft.recipe import ModelConfig, Recipe
 from autoft.record import Objective
 from autoft.training import ALONE, Ranks, StagedTrainer, StageTree
+from autoft.training.gains import AVERAGED
 from autoft.tuner.micro_batches import MicroBatches
 
 
@@ -137,6 +138,7 @@ class Bench:
             fresh=lambda: base.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
             ranks=ranks,
             fits=context.micro_batches.of,
+            beside=None if confirming else AVERAGED,
         )
 
     def _loaded(self, seed: int) -> LoadedModel:

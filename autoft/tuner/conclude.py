@@ -16,6 +16,8 @@ from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.statistics import wilson_interval
 from autoft.training import Improved, as_run, best_weights, evaluate, load_weights, save_model, thread_count
+from autoft.training.gains import AVERAGE, AVERAGED
+from autoft.training.lengths import averaged
 from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.confirmation.plan import again_s
@@ -77,7 +79,7 @@ def conclude(
     if weights := ending.improved.weights or ending.delivery.read(folder):
         load_weights(ground.loaded, weights)
         save_model(ground.loaded.module, folder.best_model)
-    _with_weights(recipe, ending.improved).save(folder.best_recipe)
+    _with_weights(recipe, winner, objective, ending.improved).save(folder.best_recipe)
     scored = ending.extra.get("test") or ending.test.get(winner.number)
     told = summarise(
         records,
@@ -140,9 +142,12 @@ def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, se
     return run.model_copy(update={"provenance": provenance})
 
 
-def _with_weights(recipe: Recipe, improved: Improved) -> Recipe:
-    """The recipe says so where the model file holds other weights than the recipe leads to."""
+def _with_weights(recipe: Recipe, winner: TrialRecord, objective: Objective, improved: Improved) -> Recipe:
+    """The recipe says so where the model file holds other weights than it leads to; to an average it can be led."""
     assert recipe.provenance is not None
+    if kept := next((each for each in improved.tried if each.kept and each.kind == AVERAGE), None):
+        own = averaged(recipe, winner.curve, objective, decay=AVERAGED)
+        return own.model_copy(update={"provenance": recipe.provenance.model_copy(update={"value": kept.value})})
     told = recipe.provenance.model_copy(update={"weights": improved.kind})
     return recipe.model_copy(update={"provenance": told})
 

@@ -7,6 +7,7 @@ from functools import partial
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.training import Improved, Ingredient, Judge, StageKeys, StageTree, best_weights, improve, load_weights
+from autoft.training.checkpoint import best_average
 from autoft.training.gains import MOST_MEMBERS, Weights
 from autoft.tuner.closing import OUT_OF_TIME
 from autoft.tuner.delivery import Contest, Delivery
@@ -49,7 +50,8 @@ def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Impr
     members = [
         Ingredient(f"trial {each.number}", partial(best_weights, folder.checkpoint(each.number))) for each in others
     ]
-    found = improve(judge, start=start, others=members, affords=affords)
+    average = None if delivery.weights else best_average(folder.checkpoint(winner.number))
+    found = improve(judge, start=start, others=members, affords=affords, average=average)
     if found.weights and not contest.accepts(found.weights):
         notes.append(f"gains: {found.kind} retains less than search.constraints.min_retention, so it is not kept")
         found = Improved(tuple(replace(each, kept=False) for each in found.tried))

@@ -18,8 +18,8 @@ _SCORED = 4
 """Models that are scored on the test split: the winner and three baselines."""
 _COMPARED = 4
 """Models that are compared on the validation split before one is delivered."""
-_TRIED = 1 + len(SHARES) + 4
-"""The winner, points on the line, and as many trials as are left of most searches for a soup."""
+_TRIED = 2 + len(SHARES) + 4
+"""The winner, its average, points on the line, and as many trials as are left of most searches for a soup."""
 _LAST_STEPS_S = 4.0
 """For the step that a trial is at, its checkpoint, the end of the workers, and writing the result."""
 _SHARE = 0.05

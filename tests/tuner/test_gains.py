@@ -6,8 +6,9 @@ from autoft.model import load_model
 from autoft.record import Objective, Proposal, TrialRecord, TrialState
 from autoft.training import StagedTrainer, StageTree
 from autoft.training.checkpoint import write_checkpoint
-from autoft.training.gains import SHARES
+from autoft.training.gains import AVERAGE, AVERAGED, SHARES
 from autoft.tuner.closing import Allowance, Closing
+from autoft.tuner.conclude import _recipe_as_run, _with_weights
 from autoft.tuner.delivery import Contest, Delivery
 from autoft.tuner.gains import gains_of
 from autoft.tuner.prepare import Ground
@@ -93,6 +94,22 @@ def test_a_winner_with_a_frozen_backbone_has_no_line(run, ground):
     improved, notes = found(run, ground, 0)
     assert kinds(improved) == ["soup of the winner and trial 1"]
     assert notes == []
+
+
+def test_what_the_winner_kept_beside_its_weights_is_tried_first_and_the_recipe_leads_to_it(run, ground, tmp_path):
+    folder = RunFolder(tmp_path / "tiny")
+    folder.path.mkdir()
+    records = run[1]
+    start = {name: each.detach().clone() for name, each in ground.loaded.reset().module.named_parameters()}
+    spoilt = {**start, "5.bias": torch.tensor([60.0, 0.0, 0.0, 0.0, 0.0])}
+    sections = {"trial_best": spoilt, "trial_best_average": start}
+    write_checkpoint(folder.checkpoint(1), sections, {"best": "trial_best"})
+    improved, _ = found(run, ground, 1, folder=folder)
+    assert kinds(improved)[0] == improved.kind == AVERAGE
+    recipe = _with_weights(_recipe_as_run(records[1], ground, OBJECTIVE, "s", 1), records[1], OBJECTIVE, improved)
+    assert recipe.stages[-1].ema_decay == AVERAGED
+    assert recipe.provenance.value == improved.tried[0].value
+    assert recipe.provenance.weights is None
 
 
 def test_a_winner_whose_weights_are_gone_is_left_alone(run, ground):
