@@ -14,7 +14,7 @@ from autoft.cli.edge import guarded
 from autoft.cli.main import app
 from autoft.jobs import handover
 from autoft.jobs.access import Access
-from autoft.jobs.order import versions
+from autoft.jobs.order import TAKEN, versions
 from autoft.jobs.ray_submitter import connect
 from autoft.jobs.submission import submission_of
 from autoft.jobs.transfer import FILES
@@ -128,7 +128,7 @@ def test_a_search_is_submitted_stopped_submitted_again_and_fetched(cli, cluster,
         log = ""
         while "trial 1 started" not in log:
             log += next(pieces)
-    assert f"the run is {run} on the cluster" in log
+    assert f"{TAKEN}{run}" in log
 
     stopped = cli("stop", job)
     assert (stopped.code, stopped.out) == (0, f"{job}: stopped\n")

@@ -1,7 +1,5 @@
 """How far a search is, read from what its progress writes into a job's log."""
 
-from pathlib import Path
-
 import pytest
 
 from autoft.cli.progress import LineProgress
@@ -26,7 +24,7 @@ def progress(capsys):
     lines = LineProgress()
     lines.started(
         SearchPlan(
-            path=Path("runs/photos"),
+            place="runs/photos",
             model=ModelCard("resnet18", "cnn", (), "timm", 224, (0.5,), (0.5,)),
             data="photos",
             items={"train": 60},
