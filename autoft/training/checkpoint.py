@@ -5,7 +5,6 @@ digest of its tensors, so a pair without a JSON, or whose digest differs, does n
 newest stays, to fall back to.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from autoft.files import replacing, translated, write_text
+from autoft.training.tensor_file import digest_of, write_tensors
 
 Sections: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 
-_FORMAT = 2
+_FORMAT = 3
 _KEPT = 2
 
 
@@ -44,10 +44,9 @@ def write_checkpoint(folder: Path, sections: Sections, facts: Mapping[str, Any],
     number = numbers[-1] + 1 if numbers else 1
     stem = folder / f"checkpoint-{number:06d}"
     stored, places = _deduplicated(sections)
-    content = safetensors.torch.save(stored)
     with replacing(stem.with_suffix(".safetensors"), durable=durable) as temporary:
-        temporary.write_bytes(content)
-    description = {"format": _FORMAT, "digest": _digest(content), "places": places, "facts": facts}
+        digest = write_tensors(temporary, stored)
+    description = {"format": _FORMAT, "digest": digest, "places": places, "facts": facts}
     write_text(stem.with_suffix(".json"), json.dumps(description, allow_nan=False), durable=durable)
     _clean(folder, keep=(*numbers, number)[-_KEPT:])
     return stem.with_suffix(".json")
@@ -111,7 +110,7 @@ def _read(stem: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | N
     try:
         description = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
         content = stem.with_suffix(".safetensors").read_bytes()
-        if description["format"] != _FORMAT or description["digest"] != _digest(content):
+        if description["format"] != _FORMAT or description["digest"] != digest_of(content):
             return None
         stored = safetensors.torch.load(content)
         places: dict[str, dict[str, str]] = description["places"]
@@ -124,7 +123,7 @@ def _read(stem: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | N
 def _is_whole(path: Path) -> bool:
     try:
         digest = json.loads(path.read_text(encoding="utf-8"))["digest"]
-        return bool(digest == _digest(path.with_suffix(".safetensors").read_bytes()))
+        return bool(digest == digest_of(path.with_suffix(".safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -151,10 +150,6 @@ def _same_bits(first: Tensor, second: Tensor) -> bool:
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     return torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _numbers(folder: Path) -> list[int]:

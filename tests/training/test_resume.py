@@ -230,10 +230,10 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tiny, tmp_path, mo
     trainer.save(tmp_path)
     trainer.advance()
 
-    def full(_path, _content):
+    def full(_descriptor, _parts):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("autoft.training.tensor_file.os.writev", full)
     with pytest.raises(StorageError, match="No space left"):
         trainer.save(tmp_path)
     monkeypatch.undo()
