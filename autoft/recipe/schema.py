@@ -89,7 +89,9 @@ class Stage(Config):
     """Default: `Optimisation.ema_decay`."""
     drop_rate: Rate | None = None
     """Dropout before the head in a stage that trains nothing else; default: `ModelConfig.drop_rate`."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "constant"
+    """Course of the rates after the warm-up; ``wsd`` (warm-up, stable, decay) is constant but for a linear fall over
+    the last quarter."""
     schedule_steps: PositiveInt | None = None
     """Optimizer steps over which the schedule falls to zero; default: the stage's length."""
     warmup_steps: NonNegativeInt = 0

@@ -51,6 +51,8 @@ class Evaluation:
     """Name of the layer group after which activations were read; empty where all was computed."""
     warming_up: bool = False
     """Within the warm-up after an unfreeze: no rule may judge by this one."""
+    cooled: float = 0.0
+    """Share of the stage's cool-down that lies behind; 0 before it, and in a stage without one."""
     wall_s: float = 0.0
     """Seconds since the search began, by the driver's clock; 0 outside of a search."""
     micro_batch: int | None = None
@@ -60,6 +62,11 @@ class Evaluation:
     diverged: str | None = None
     """A sentence when the trainer saw a divergence; it does not go on after that."""
 
+    @property
+    def comparable(self) -> bool:
+        """Whether trials may be compared by this one: it lies neither within a warm-up nor within a cool-down."""
+        return not (self.warming_up or 0.0 < self.cooled < 1.0)
+
     def plain(self) -> dict[str, Any]:
         """As JSON knows it; what is not finite becomes a string."""
         return {name: _jsonable(getattr(self, name)) for name in self.__slots__}
@@ -67,7 +74,7 @@ class Evaluation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s", "saved_s", "wall_s"}
+        floats = {"epoch", "value", "train_loss", "val_loss", "compute_s", "saved_s", "cooled", "wall_s"}
         values: dict[str, Any] = {key: float(value) if key in floats else value for key, value in plain.items()}
         values["metrics"] = {name: float(value) for name, value in plain.get("metrics", {}).items()}
         return cls(**values)

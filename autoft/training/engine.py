@@ -17,6 +17,7 @@ from autoft.training.feed import Batch, Feed
 from autoft.training.forward import Forward
 from autoft.training.lengths import length_in_steps
 from autoft.training.ranks import ALONE, Ranks
+from autoft.training.schedule import cooled
 from autoft.training.snapshot import Snapshot
 from autoft.training.source import Source
 
@@ -92,6 +93,7 @@ class Ground:
             metrics=metrics,
             saved_s=saved_s,
             reused=self.train_source.name or self.val_source.name,
+            cooled=cooled(stage, step, length_in_steps(stage, self.steps_per_epoch)),
             warming_up=step <= stage.warmup_steps or (self.deeper and index == 1),
             diverged=diverged,
         )

@@ -14,7 +14,7 @@ class Halving:
     """Stops a trial that is not in the top ``1 / reduction_factor`` at a rung.
 
     Rungs lie at ``grace_period * reduction_factor ** k`` evaluations. Trials compare by their best value so far,
-    with all that came to the rung, at whatever time. A rung that falls into a warm-up or into one of the
+    with all that came to the rung, at whatever time. A rung that falls into a warm-up, a cool-down or one of the
     ``unjudged`` stages is judged at the first evaluation after it.
     """
 
@@ -52,7 +52,7 @@ class Halving:
         return due
 
     def _judged(self, evaluation: Evaluation) -> bool:
-        return not evaluation.warming_up and evaluation.stage not in self.unjudged
+        return evaluation.comparable and evaluation.stage not in self.unjudged
 
 
 def opening_stages(stages: Sequence[Mapping[str, Any]]) -> frozenset[str]:

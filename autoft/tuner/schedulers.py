@@ -34,7 +34,7 @@ class Median:
     def __call__(self, curve: Curve, peers: Sequence[Curve], objective: Objective, /) -> Decision:
         """Stop, or go on."""
         index = len(curve)
-        if index < self.grace_period or curve[-1].warming_up or curve[-1].stage in self.unjudged:
+        if index < self.grace_period or not curve[-1].comparable or curve[-1].stage in self.unjudged:
             return CONTINUE
         averages = [_average(peer[:index], objective) for peer in peers if len(peer) >= index]
         if len(averages) < self.min_peers:

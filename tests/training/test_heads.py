@@ -16,6 +16,7 @@ OTHERS = [
     {**HEAD, "head_lr": 3e-3},
     {**HEAD, "epochs": 5, "weight_decay": 0.1, "drop_rate": 0.3},
     {**HEAD, "patience": 1, "schedule": "cosine"},
+    {**HEAD, "schedule": "wsd"},
     {**HEAD, "head_lr": 1e9},
 ]
 

@@ -17,6 +17,7 @@ HEAD, ALL = {"name": "head", "epochs": 3}, {"name": "all", "unfreeze": "all", "e
         pytest.param([HEAD, ALL], {"optimisation": {"eval_every_steps": 2}}, id="evaluations within epochs"),
         pytest.param([HEAD, {**ALL, "schedule": "cosine", "warmup_steps": 2}], {}, id="cosine"),
         pytest.param([HEAD, {**ALL, "schedule": "linear", "epochs": None, "steps": 17}], {}, id="linear, in steps"),
+        pytest.param([HEAD, {**ALL, "schedule": "wsd"}], {}, id="cooled down"),
         pytest.param([{**ALL, "patience": 2, "epochs": 20}, HEAD], {}, id="patience"),
         pytest.param([HEAD, ALL], {"optimisation": {"ema_decay": 0.8, "mixup": 0.2}}, id="an average, mixup"),
         pytest.param(

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoft.recipe import Stage
-from autoft.training.schedule import rate_factor
+from autoft.training.schedule import cooled, rate_factor
 
 
 def stage(**settings) -> Stage:
@@ -23,6 +23,11 @@ def stage(**settings) -> Stage:
         pytest.param({"schedule": "cosine", "warmup_steps": 2}, 6, 0.5, id="the fall starts after the warm-up"),
         pytest.param({"schedule": "linear", "schedule_steps": 20}, 5, 0.75, id="schedule_steps stretches the fall"),
         pytest.param({"schedule": "linear", "schedule_steps": 4}, 9, 0.0, id="after its end the rate is zero"),
+        pytest.param({"schedule": "wsd"}, 7, 1.0, id="wsd has the full rate for three quarters"),
+        pytest.param({"schedule": "wsd"}, 9, 0.4, id="wsd falls over the last quarter"),
+        pytest.param(
+            {"schedule": "wsd", "schedule_steps": 20}, 9, 1.0, id="the last quarter is that of schedule_steps"
+        ),
         pytest.param({"schedule": "cosine", "warmup_steps": 10}, 9, 10 / 11, id="a stage that is all warm-up"),
     ],
 )
@@ -31,7 +36,7 @@ def test_the_rate_follows_the_schedule(settings, step, expected):
 
 
 @given(
-    kind=st.sampled_from(["constant", "linear", "cosine"]),
+    kind=st.sampled_from(["constant", "linear", "cosine", "wsd"]),
     length=st.integers(1, 50),
     warmup=st.integers(0, 60),
     step=st.integers(0, 49),
@@ -43,8 +48,23 @@ def test_the_factor_lies_between_zero_and_one_and_never_rises_after_the_warm_up(
     assert step < warmup or later <= now
 
 
-@given(length=st.integers(2, 40), cut=st.integers(1, 39), kind=st.sampled_from(["linear", "cosine"]))
+@given(length=st.integers(2, 40), cut=st.integers(1, 39), kind=st.sampled_from(["linear", "cosine", "wsd"]))
 def test_a_cut_stage_with_the_old_length_as_schedule_steps_has_the_same_rates(length, cut, kind):
     cut = min(cut, length)
     whole, part = stage(steps=length, schedule=kind), stage(steps=cut, schedule=kind, schedule_steps=length)
     assert [rate_factor(whole, s, length) for s in range(cut)] == [rate_factor(part, s, cut) for s in range(cut)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({"schedule": "constant"}, [0, 0, 0, 0], id="without a cool-down"),
+        pytest.param({"schedule": "cosine"}, [0, 0, 0, 0], id="nor is a fall through the whole stage one"),
+        pytest.param({"schedule": "wsd"}, [0, 0, 0.6, 1], id="the last quarter"),
+        pytest.param({"schedule": "wsd", "schedule_steps": 20}, [0, 0, 0, 0], id="a stage that is cut before it"),
+        pytest.param({"schedule": "wsd", "warmup_steps": 12}, [0, 0, 0, 0], id="a stage that is all warm-up"),
+    ],
+)
+def test_tells_how_much_of_the_cool_down_lies_behind(settings, expected):
+    found = [cooled(stage(**settings), step, 10) for step in (1, 7, 9, 10)]
+    assert found == pytest.approx(expected)

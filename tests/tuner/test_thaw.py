@@ -15,10 +15,10 @@ HEAD_FIRST = {"stages": [{"name": "head", "unfreeze": 0, "epochs": 2}, {"name": 
 RUNNING, WAITING, PRUNED = TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED
 
 
-def trial(number, values, state=RUNNING, *, recipe=FULL, stages=None, warm=(), reason=None):
+def trial(number, values, state=RUNNING, *, recipe=FULL, stages=None, warm=(), cool=(), reason=None):
     stages = stages or ["tune"] * len(values)
     curve = tuple(
-        Evaluation(i, stages[i - 1], i, i, value, 0.5, 0.5, warming_up=i in warm)
+        Evaluation(i, stages[i - 1], i, i, value, 0.5, 0.5, warming_up=i in warm, cooled=dict(cool).get(i, 0.0))
         for i, value in enumerate(values, start=1)
     )
     reason = ("" if state == RUNNING else "not_promoted") if reason is None else reason
@@ -76,6 +76,17 @@ class TestJudge:
         assert [judged(length) for length in range(1, 7)] == [False, False, False, True, False, False]
         assert [judged(length, warm={4, 5}) for length in range(1, 7)] == [False] * 5 + [True]
 
+    def test_a_rung_within_a_cool_down_lies_at_its_end_where_ends_compare(self):
+        def judged(length, others):
+            return halving().judge(trial(9, [0.1] * length, cool={5: 0.3, 6: 0.7, 7: 1.0}), others)
+
+        on_the_way = [trial(number, [0.5] * 6) for number in range(3)]
+        cooled = [trial(number, [0.5] * 6, cool={5: 0.5, 6: 1.0}) for number in range(3)]
+        assert [judged(length, cooled) == CONTINUE for length in (5, 6, 7)] == [True, True, False]
+        assert "4th of the 4" in judged(7, cooled).text
+        assert "1st of the 1" in judged(7, on_the_way).text
+        assert judged(2, on_the_way).rule == judged(2, cooled).rule == "not_promoted"
+
     def test_rungs_lie_in_cost_not_in_evaluations(self):
         cheap = halving(cost=lambda _recipe, _index: 0.25)
         pauses = [n for n in range(1, 30) if cheap.judge(trial(9, [0.1] * n), at_rung(0.5, length=30)) != CONTINUE]
@@ -119,6 +130,12 @@ class TestThaw:
 
         assert [thawed(factor, last=False) for factor in (2, 3, 5)] == [6, 4, 2]
         assert [thawed(factor, last=True) for factor in (2, 3, 5)] == [8, 6, 4]
+
+    def test_the_best_of_those_that_cooled_down_is_due_among_its_like(self):
+        steady = [trial(number, [0.9] * 2) for number in range(3)]
+        cooled = [trial(5 + n, [value] * 2, WAITING, cool={2: 1.0}) for n, value in enumerate((0.1, 0.3, 0.2))]
+        assert halving().thaw([*steady, *cooled]).number == 6
+        assert halving().thaw([*steady, *cooled[:2]]) is None
 
     def test_one_that_runs_or_ended_is_not_thawed_but_counts(self):
         ran = [trial(0, [0.9] * 3), trial(1, [0.8] * 2, PRUNED), *at_rung(0.1, 0.2, 0.3, 0.4)[2:]]
