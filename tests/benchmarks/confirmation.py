@@ -18,7 +18,7 @@ import numpy as np
 from autoft.recipe import Recipe
 from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.confirmation.plan import plan_runs
+from autoft.tuner.confirmation.plan import Terms, plan_runs
 from autoft.tuner.confirmation.runs import Outcome
 from autoft.tuner.confirmation.verdict import Entrant, judge, plain_verdict
 
@@ -89,7 +89,7 @@ def search(case, seed):
     best = case.accuracy + case.lead + 0.01 * generator.standard_normal()
     truths = np.clip(np.concatenate([[case.accuracy], best - behind + behind.min()]), 0.3, 0.995)
     trials = [trial(number, value) for number, value in enumerate(right(generator, truths, case).mean(axis=1))]
-    plan = plan_runs(trials, ACCURACY, ConfirmConfig(seeds=case.seeds), seconds=1e9)
+    plan = plan_runs(trials, Terms(objective=ACCURACY, config=ConfirmConfig(seeds=case.seeds), seconds=1e9))
     outcomes = {}
     for run in range(plan.runs):
         scores = right(generator, truths, case)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from autoft.record import Objective, TrialRecord
 from autoft.tuner.conductor import Conductor, Deciding
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.confirmation.plan import ConfirmPlan, certain, ended, plan_runs
+from autoft.tuner.confirmation.plan import ConfirmPlan, Terms, certain, ended, plan_runs
 from autoft.tuner.confirmation.policy import ConfirmPolicy
 
 
@@ -37,8 +37,7 @@ class Opening:
 
     def plan(self, trials: Sequence[TrialRecord]) -> ConfirmPlan:
         """What is to be run again now that every trial has ended."""
-        seconds = self.seconds(trials, self._runs())
-        return plan_runs(trials, self.objective, self.config, seconds=seconds, able=self.able, allowed=self.allowed)
+        return plan_runs(trials, self._terms(trials))
 
     def early(self, trials: Sequence[TrialRecord]) -> Conductor | None:
         """The conductor of the runs that are needed whatever the running trials come to; None where none is."""
@@ -46,8 +45,7 @@ class Opening:
         if self._seen == (now := (ended(trials), running)):
             return self.conductor
         self._seen = now
-        seconds = self.seconds(trials, self._runs())
-        plan = certain(trials, self.objective, self.config, seconds=seconds, able=self.able, allowed=self.allowed)
+        plan = certain(trials, self._terms(trials))
         return self.follow(plan, trials) if plan.runs else self.conductor
 
     def follow(self, plan: ConfirmPlan, trials: Sequence[TrialRecord]) -> Conductor:
@@ -58,6 +56,15 @@ class Opening:
         else:
             self.conductor.follow(policy)
         return self.conductor
+
+    def _terms(self, trials: Sequence[TrialRecord]) -> Terms:
+        return Terms(
+            objective=self.objective,
+            config=self.config,
+            seconds=self.seconds(trials, self._runs()),
+            able=self.able,
+            allowed=self.allowed,
+        )
 
     def _runs(self) -> Sequence[TrialRecord]:
         return self.conductor.records if self.conductor else ()

@@ -49,27 +49,29 @@ def ended(records: Sequence[TrialRecord]) -> int:
     return sum(record.state.finished for record in records)
 
 
-def plan_runs(
-    records: Sequence[TrialRecord],
-    objective: Objective,
-    config: ConfirmConfig,
-    *,
-    seconds: float,
-    able: Callable[[TrialRecord], bool] = lambda _record: True,
-    allowed: Callable[[TrialRecord], bool] = lambda _record: True,
-) -> ConfirmPlan:
-    """What fits into ``seconds`` of computing: fewer candidates before fewer runs, the costliest last resort first.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What a plan is made by."""
 
-    Args:
-        records: all trials.
-        objective: what decides.
-        config: how many.
-        seconds: of all workers together.
-        able: whether a trial's weights are still there: only then can it win.
-        allowed: whether it keeps to the constraints; asked of the best ones, until there are enough.
-    """
-    wanted = [record for record in finalists(records, objective, config.top, allowed) if able(record)]
-    costs = {record.number: again_s(record, records, objective) for record in wanted}
+    objective: Objective
+    config: ConfirmConfig
+    seconds: float
+    """Of computing, all workers together."""
+    able: Callable[[TrialRecord], bool] = lambda _record: True
+    """Whether a trial's weights are still there: only then can it win."""
+    allowed: Callable[[TrialRecord], bool] = lambda _record: True
+    """Whether a trial keeps to the constraints; asked of the best ones, until there are enough."""
+
+    def finalists(self, records: Sequence[TrialRecord], *, places_taken: int = 0) -> list[TrialRecord]:
+        """`finalists`, with so many places among the best taken."""
+        return finalists(records, self.objective, max(0, self.config.top - places_taken), self.allowed)
+
+
+def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
+    """What fits into the seconds: fewer candidates before fewer runs, the costliest last resort first."""
+    seconds, config = terms.seconds, terms.config
+    wanted = [record for record in terms.finalists(records) if terms.able(record)]
+    costs = {record.number: again_s(record, records, terms.objective) for record in wanted}
     for runs in range(config.seeds, 0, -1):
         fitting, spent = [], 0.0
         for record in wanted:
@@ -88,15 +90,7 @@ def plan_runs(
     return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
 
 
-def certain(
-    records: Sequence[TrialRecord],
-    objective: Objective,
-    config: ConfirmConfig,
-    *,
-    seconds: float,
-    able: Callable[[TrialRecord], bool] = lambda _record: True,
-    allowed: Callable[[TrialRecord], bool] = lambda _record: True,
-) -> ConfirmPlan:
+def certain(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
     """Of `plan_runs`, what stays in it although trials still run: the baselines, and leaders whom they cannot displace.
 
     Every running trial may come to be better than all others, so it takes one of the ``config.top`` places; a paused
@@ -105,16 +99,12 @@ def certain(
 
     Args:
         records: all trials; no more will be started.
-        objective: what decides.
-        config: how many.
-        seconds: of all workers together.
-        able: whether a trial's weights are still there.
-        allowed: whether it keeps to the constraints.
+        terms: what the plan is made by.
     """
     running = sum(not (record.state.finished or record.paused) for record in records)
     standing = [replace(record, state=TrialState.PRUNED) if record.paused else record for record in records]
-    plan = plan_runs(standing, objective, config, seconds=seconds, able=able, allowed=allowed)
-    sure = {record.number for record in finalists(standing, objective, max(0, config.top - running), allowed)}
+    plan = plan_runs(standing, terms)
+    sure = {record.number for record in terms.finalists(standing, places_taken=running)}
     kept = tuple(each for each in plan.candidates if each in sure and records[each].state.finished)
     return replace(plan, after=ended(records), candidates=kept, runs=plan.runs if kept else 0)
 

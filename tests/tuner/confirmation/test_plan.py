@@ -10,6 +10,7 @@ from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialSta
 from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.confirmation.plan import (
     ConfirmPlan,
+    Terms,
     again_s,
     certain,
     finalists,
@@ -57,12 +58,16 @@ TRIALS = (
 )
 
 
+def terms(config, **more):
+    return Terms(objective=ACCURACY, config=config, **more)
+
+
 def test_the_best_comes_first_then_the_baselines_it_is_compared_to():
     assert [record.number for record in finalists(TRIALS, ACCURACY, 3)] == [3, 0, 1, 5, 7, 2]
 
 
 def test_all_run_where_there_is_time_and_a_run_is_complete_before_the_next():
-    plan = plan_runs(TRIALS, ACCURACY, ConfirmConfig(top=1, seeds=2), seconds=1000.0)
+    plan = plan_runs(TRIALS, terms(ConfirmConfig(top=1, seeds=2), seconds=1000.0))
     assert plan.pairs() == ((3, 0), (0, 0), (1, 0), (2, 0), (3, 1), (0, 1), (1, 1), (2, 1))
     assert plan.left_out == ""
     assert ConfirmPlan.from_plain(plan.plain()) == plan
@@ -84,7 +89,7 @@ def test_a_run_costs_what_was_predicted_times_what_predictions_were_off_by():
     ],
 )
 def test_what_does_not_fit_is_left_out_and_told(seconds, candidates, runs):
-    plan = plan_runs(TRIALS, ACCURACY, ConfirmConfig(), seconds=seconds)
+    plan = plan_runs(TRIALS, terms(ConfirmConfig(), seconds=seconds))
     assert (plan.candidates, plan.runs) == (candidates, runs)
     assert plan.left_out
 
@@ -106,20 +111,20 @@ def unfinished(number, value, reason=""):
 )
 def test_what_running_trials_cannot_displace_is_certain(others, sure):
     records = (*TRIALS, *others)
-    found = certain(records, ACCURACY, ConfirmConfig(), seconds=1e6)
+    found = certain(records, terms(ConfirmConfig(), seconds=1e6))
     assert sorted(found.candidates) == sorted(sure)
     assert found.runs == 2
     others = [replace(one, state=TrialState.COMPLETE) if one.paused else trial(one.number, 0.99) for one in others]
     ended = (*TRIALS, *others)
-    assert set(found.candidates) <= set(plan_runs(ended, ACCURACY, ConfirmConfig(), seconds=1e6).candidates)
+    assert set(found.candidates) <= set(plan_runs(ended, terms(ConfirmConfig(), seconds=1e6)).candidates)
 
 
 def test_where_nothing_fits_nothing_is_certain():
-    assert not certain(TRIALS, ACCURACY, ConfirmConfig(), seconds=5.9).runs
+    assert not certain(TRIALS, terms(ConfirmConfig(), seconds=5.9)).runs
 
 
 def test_a_trial_without_its_weights_is_no_candidate():
-    plan = plan_runs(TRIALS, ACCURACY, ConfirmConfig(), seconds=1e6, able=lambda record: record.number != 3)
+    plan = plan_runs(TRIALS, terms(ConfirmConfig(), seconds=1e6, able=lambda record: record.number != 3))
     assert plan.candidates == (0, 1, 5, 7, 2)
 
 
