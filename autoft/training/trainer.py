@@ -63,8 +63,8 @@ class StagedTrainer:
         ranks: this process's place among those that train the trial together.
         fits: for a number of layer groups that are trained, most items of a rank that may go through the model at once
             in training, or None where nothing is known; the recipe may say less.
-        beside: decay of an average that the last stage keeps beside its weights, if it does not train the head alone;
-            it changes no bit of the result. None: none is kept.
+        beside: decay of an average that the last stage keeps beside its weights on rank 0, if it does not train the
+            head alone; it changes no bit of the result. None: none is kept.
 
     Raises:
         ConfigError: a setting has no meaning for the data or the model.
@@ -92,7 +92,7 @@ class StagedTrainer:
         self.curve: Curve = ()
         self._loaded, self._data, self._objective, self._should_stop = loaded, data, objective, should_stop
         self._device, self._ranks = torch.device(device), ranks
-        self._fits, self._beside = fits, beside if ranks.alone else None
+        self._fits, self._beside = fits, beside if ranks.rank == 0 else None
         if fresh is None:
             check_base(loaded)
         self._fresh, self._own = fresh, None if fresh else loaded

@@ -17,6 +17,7 @@ from reuse_runs import data_of, recipe_of
 
 from autoft.model import named_tensors
 from autoft.training import StagedTrainer
+from autoft.training.checkpoint import best_average
 from autoft.training.ranks import Ranks, is_lost_connection, leave
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -96,7 +97,7 @@ def trainer_of(
     ranks: Ranks, stages: list[dict[str, Any]], *, model: str = "hand-written", train: int = 20, **more: Any
 ) -> tuple[StagedTrainer, Any]:
     """A trainer of a freezing model without dropout on noise images, and the model."""
-    micro_batch, batch = more.pop("micro_batch", None), more.pop("batch", 8)
+    micro_batch, batch, beside = more.pop("micro_batch", None), more.pop("batch", 8), more.pop("beside", None)
     loaded = base(model).reset(drop_rate=0.0, drop_path_rate=0.0)
     for module in loaded.module.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -106,7 +107,10 @@ def trainer_of(
     recipe = recipe.model_validate({**recipe.full(), "stages": [{**RATES, **stage} for stage in stages]})
     data = data_of(side, train=train)
     objective = data.task.objective(None)
-    return StagedTrainer(recipe, loaded, data, objective, ranks=ranks, fits=lambda _depth: micro_batch), loaded
+    trainer = StagedTrainer(
+        recipe, loaded, data, objective, ranks=ranks, fits=lambda _depth: micro_batch, beside=beside
+    )
+    return trainer, loaded
 
 
 def weights(trainer: StagedTrainer, loaded: Any) -> dict[str, torch.Tensor]:
@@ -120,6 +124,16 @@ def losses(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, Any])
     trainer, _ = trainer_of(ranks, stages, **settings)
     lead(ranks, trainer)
     return [(e.step, e.train_loss, e.val_loss) for e in trainer.curve]
+
+
+def kept_average(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, Any], folder: str) -> Any:
+    """The average that the trial kept beside its best weights."""
+    trainer, _ = trainer_of(ranks, stages, **settings)
+    lead(ranks, trainer)
+    if ranks.rank > 0:
+        return None
+    trainer.save(Path(folder))
+    return {name: tensor.numpy() for name, tensor in (best_average(Path(folder)) or {}).items()}
 
 
 def unfinished(ranks: Ranks, stages: list[dict[str, Any]], settings: dict[str, Any], evaluations: int) -> Any:

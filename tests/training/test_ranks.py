@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from rank_runs import failing, losses, poisoned, read_items, resumed, together, unfinished
+from rank_runs import failing, kept_average, losses, poisoned, read_items, resumed, together, unfinished
 
 from autoft.training.ranks import Ranks
 
@@ -59,6 +59,15 @@ def test_three_ranks_train_as_one_process_does_whatever_the_recipe_says(settings
     (expected,) = together(1, losses, stages, _settings(**settings))
     curve, *_ = together(3, losses, stages, _settings(**settings))
     _close(curve, expected)
+
+
+def test_the_average_that_two_ranks_keep_beside_the_weights_is_that_of_one_process(tmp_path):
+    stages, settings = [{**TUNE, "steps": 5}], _settings(beside=0.8)
+    (expected,) = together(1, kept_average, stages, settings, str(tmp_path / "one"))
+    found, other = together(2, kept_average, stages, settings, str(tmp_path / "two"))
+    assert expected.keys() == found.keys() != set()
+    assert all(np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-7) for name in expected)
+    assert other is None
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch():
