@@ -138,6 +138,20 @@ class ActivationCache:
         self._open([entry for entry in entries if entry.boundary in wanted], asked, builder)
         return Prepared(self._activations(loaded, known, entries, asked), builder.seconds)
 
+    def find(self, loaded: LoadedModel, boundary: int, manner: Manner) -> Activations | None:
+        """What lies there of all items at a boundary; nothing is built or waited for.
+
+        Up to there the model must be in its base state; it is in eval mode afterwards.
+        """
+        if boundary == 0 or not self._data.content or loaded.chain.why_not is not None:
+            return None
+        known = self._find_out(loaded, {boundary}, manner)
+        entries = self._entries(loaded, known, manner, (PLAIN,))
+        for entry in entries:
+            if entry.key not in self._rows and (shards := self._store.get(entry.key)):
+                self._keep(entry, shards, next(loaded.module.parameters()).device)
+        return self._activations(loaded, known, entries, {boundary}).get(boundary)
+
     def _find_out(self, loaded: LoadedModel, boundaries: Iterable[int], manner: Manner) -> _Known:
         device = next(loaded.module.parameters()).device
         possible = sorted({index for index in boundaries if 0 < index < len(loaded.chain)})

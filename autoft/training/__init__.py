@@ -12,6 +12,7 @@ from autoft.training.lengths import as_run, fixed_length
 from autoft.training.needs import needs_of
 from autoft.training.ranks import ALONE, Ranks, is_lost_connection, join, leave
 from autoft.training.result import TrialResult
+from autoft.training.scoring import Scorer
 from autoft.training.trainer import StagedTrainer
 from autoft.training.tree import StageKeys, StageTree
 from autoft.training.weights import full_state, load_weights, save_model
@@ -27,6 +28,7 @@ __all__ = [
     "Ingredient",
     "Judge",
     "Ranks",
+    "Scorer",
     "StageKeys",
     "StageTree",
     "StagedTrainer",

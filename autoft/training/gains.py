@@ -17,16 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoft.data import DataHandle
 from autoft.data.metrics import Array
 from autoft.data.outcomes import BY_ITEM, item_scores
-from autoft.model import LoadedModel, named_tensors
-from autoft.recipe import MemoryFormat
+from autoft.model import named_tensors
 from autoft.record import Objective
 from autoft.statistics import standard_error
 from autoft.streams import stream
-from autoft.training.evaluate import predict
-from autoft.training.weights import load_weights
+from autoft.training.scoring import Scorer
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -99,25 +96,15 @@ class Judge:
     """Compares weights with the winner's, item by item on the validation split.
 
     Args:
-        loaded: the model; its weights are changed in place.
-        data: the data.
+        scorer: of model and data.
         objective: what decides.
         winner: its weights.
-        memory_format: as the recipes have it.
     """
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        data: DataHandle,
-        objective: Objective,
-        *,
-        winner: Weights,
-        memory_format: MemoryFormat = "contiguous",
-    ) -> None:
-        self._loaded, self._data, self._objective, self._format = loaded, data, objective, memory_format
-        self.winner = winner
-        self.base: Weights = {name: each.detach() for name, each in named_tensors(loaded.base.module).items()}
+    def __init__(self, scorer: Scorer, objective: Objective, *, winner: Weights) -> None:
+        self._scorer, self._data, self._objective, self.winner = scorer, scorer.data, objective, winner
+        base = named_tensors(scorer.loaded.base.module)
+        self.base: Weights = {name: each.detach() for name, each in base.items()}
         self._outputs = self._run(winner)
         self.value = self._metric(self._outputs)
 
@@ -129,8 +116,7 @@ class Judge:
         return Tried(kind, value, gain, self._error(outputs))
 
     def _run(self, weights: Weights) -> Tensor:
-        load_weights(self._loaded, weights)
-        return predict(self._loaded, self._data, self._data.splits.val, memory_format=self._format)
+        return self._scorer.outputs(weights, self._data.splits.val)
 
     def _metric(self, outputs: Tensor, places: Array | None = None) -> float:
         items = self._data.splits.val if places is None else self._data.splits.val[places]

@@ -115,18 +115,20 @@ class Pixels:
 class Cached:
     """Reads the rows from a cache: of an item, its mirror image, or one of its views."""
 
-    def __init__(self, recipe: Recipe, data: DataHandle, activations: Activations, forward: Forward) -> None:
+    def __init__(self, recipe: Recipe | None, data: DataHandle, activations: Activations, forward: Forward) -> None:
         self._recipe, self._data, self._activations, self._forward = recipe, data, activations, forward
-        self._variants = variants_to_keep(recipe)
+        self._variants = variants_to_keep(recipe) if recipe else ()
         self.name = activations.name
 
     def read(self, indices: Array, moment: Moment) -> Tensor:
         """Rows at the boundary."""
+        assert self._recipe is not None
         choice = _choice(self._recipe, self._variants, moment)
         return self._activations.read(indices, self._variants, choice)
 
     def rows(self, found: Tensor, targets: Tensor, moment: Moment) -> tuple[Rows, Tensor]:
         """The rows on the device, mixed where the recipe mixes activations."""
+        assert self._recipe is not None
         return _mixed(self._recipe, self._data, found.to(self._forward.device), targets, moment)
 
     def look(self, indices: Array) -> Tensor:

@@ -15,7 +15,7 @@ from autoft.files import replacing, translated, write_text
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.statistics import wilson_interval
-from autoft.training import Improved, as_run, best_weights, evaluate, load_weights, save_model, thread_count
+from autoft.training import Improved, Scorer, as_run, best_weights, load_weights, save_model, thread_count
 from autoft.training.gains import AVERAGE, AVERAGED
 from autoft.training.lengths import averaged
 from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
@@ -205,12 +205,12 @@ def _beside(
     ground, own = contest.ground, _MODEL if delivery.weights else str(delivery.winner.number)
     finalists: dict[str, Read] = {own: partial(delivery.read, contest.folder), **baselines}
     improved, extra, notes = _improved(contest, delivery, closing, forecast, scored=len(finalists) + 1)
-    scores = dict(_score(ground, finalists))
+    scores = dict(_score(contest.scorer, finalists))
     plain = scores.pop(_MODEL, None) or scores.get(own)
     if improved.weights is not None:
         others = {name: read for name, read in finalists.items() if name != _MODEL}
         finalists = {_MODEL: lambda: improved.weights, **others}
-        extra |= {"test_plain": plain, "test": _score(ground, {_MODEL: finalists[_MODEL]}).get(_MODEL)}
+        extra |= {"test_plain": plain, "test": _score(contest.scorer, {_MODEL: finalists[_MODEL]}).get(_MODEL)}
     elif delivery.weights:
         extra["test"] = plain
     if closing.forgetting:
@@ -274,14 +274,13 @@ def _baselines(folder: RunFolder, conductor: Conductor) -> dict[str, Read]:
     return {str(number): partial(best_weights, folder.checkpoint(number)) for number in found}
 
 
-def _score(ground: Ground, finalists: Mapping[str, Read]) -> Mapping[str, Mapping[str, float]]:
+def _score(scorer: Scorer, finalists: Mapping[str, Read]) -> Mapping[str, Mapping[str, float]]:
     """Metrics on the test split, by trial number; none of a trial without weights."""
-    items, memory_format = ground.data.splits.test, ground.recipe.optimisation.memory_format
+    items = scorer.data.splits.test
     found = {}
     for number, read in finalists.items() if len(items) else ():
         if weights := read():
-            load_weights(ground.loaded, weights)
-            found[number] = evaluate(ground.loaded, ground.data, items, memory_format=memory_format)
+            found[number] = scorer.metrics(weights, items)
     return found
 
 

@@ -7,6 +7,7 @@ next recipe is delivered.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from autoft.errors import SearchFailedError
 from autoft.model import named_tensors
 from autoft.recipe import Recipe
 from autoft.record import Evaluation, Objective, TrialRecord, TrialState
-from autoft.training import Judge, StagedTrainer, as_run, best_weights
+from autoft.training import Judge, Scorer, StagedTrainer, as_run, best_weights
 from autoft.training.gains import Tried, Weights
 from autoft.tuner.closing import OUT_OF_TIME, Allowance
 from autoft.tuner.confirmation.plan import again_s, fresh_seed
@@ -78,6 +79,13 @@ class Contest:
     compared: list[dict[str, Any]] = field(default_factory=list)
     """As summary.json has it."""
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Of weights, with the activations that trials have left."""
+        ground = self.ground
+        cache = ActivationCache(self.reuse, ground.data, lambda _text: None) if self.reuse else None
+        return Scorer(ground.loaded, ground.data, ground.recipe.optimisation.memory_format, cache)
 
     def settle(self, winner: TrialRecord) -> Delivery:
         """The winner with weights that no finalist's are better than, else the next recipe of which there are such."""
@@ -161,14 +169,7 @@ class Contest:
                 f"weights of trial {record.number}: not compared with the other finalists': {OUT_OF_TIME}"
             )
             return None
-        ground = self.ground
-        judge = Judge(
-            ground.loaded,
-            ground.data,
-            self.objective,
-            winner=weights,
-            memory_format=ground.recipe.optimisation.memory_format,
-        )
+        judge = Judge(self.scorer, self.objective, winner=weights)
         losses = []
         for rival in ahead:
             theirs = best_weights(self.folder.checkpoint(rival.number))

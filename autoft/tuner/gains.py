@@ -38,7 +38,6 @@ def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Impr
     start = None if weights.keys() <= heads else _start(folder, ground, records, objective, winner)
     others = [each for each in _finished(records, objective) if each.number != winner.number]
     others = [each for each in others if folder.checkpoint(each.number).is_dir()][:MOST_MEMBERS]
-    memory_format = ground.recipe.optimisation.memory_format
     notes: list[str] = []
 
     def affords() -> bool:
@@ -46,7 +45,7 @@ def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Impr
         notes[:] = [] if enough else [f"gains: not all were tried: {OUT_OF_TIME}"]
         return enough
 
-    judge = Judge(ground.loaded, ground.data, objective, winner=weights, memory_format=memory_format)
+    judge = Judge(contest.scorer, objective, winner=weights)
     members = [
         Ingredient(f"trial {each.number}", partial(best_weights, folder.checkpoint(each.number))) for each in others
     ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autoft.model import named_tensors
-from autoft.training import Ingredient, Judge, evaluate, improve, load_weights
+from autoft.training import Ingredient, Judge, Scorer, evaluate, improve, load_weights
 from autoft.training.gains import SHARES, Tried, between
 
 KINDS = ("single_label", "multi_label", "regression")
@@ -46,7 +46,7 @@ def trained(tiny, _worlds):
 
 def judge_of(world, winner, *, data=None, metric=None):
     data = data or world.data
-    return Judge(world.loaded, data, data.task.objective(metric), winner=winner)
+    return Judge(Scorer(world.loaded, data), data.task.objective(metric), winner=winner)
 
 
 def test_a_line_begins_and_ends_where_it_should_bit_for_bit():

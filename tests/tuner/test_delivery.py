@@ -15,7 +15,7 @@ from autoft.model import load_model
 from autoft.recipe import Recipe
 from autoft.record import Objective, Proposal, TrialRecord, TrialState
 from autoft.study import MemoryLedger
-from autoft.training import Judge, StagedTrainer, thread_count
+from autoft.training import Judge, Scorer, StagedTrainer, thread_count
 from autoft.training.checkpoint import best_weights, write_checkpoint
 from autoft.training.gains import Tried
 from autoft.tuner.closing import Closing
@@ -87,7 +87,7 @@ def unlucky(trained, number, changes=None):
     """The trial with weights that are worth nothing, and the curve of such."""
     record = trained.records[number]
     weights = {name: torch.zeros_like(tensor) for name, tensor in trained.weights[number].items()}
-    value = Judge(trained.ground.loaded, trained.ground.data, ACCURACY, winner=weights).value
+    value = Judge(Scorer(trained.ground.loaded, trained.ground.data), ACCURACY, winner=weights).value
     length = len(record.curve)
     curve = tuple(replace(each, value=value - 0.01 * (length - each.index)) for each in record.curve)
     recipe = Recipe.parse(record.proposal.recipe, where="test").override(changes or {})
@@ -124,7 +124,7 @@ class Enough:
 def value_of_model(trained, result):
     """The metric of best_model.safetensors on the validation split."""
     state = load_file(result.path / "best_model.safetensors")
-    return Judge(trained.ground.loaded, trained.ground.data, ACCURACY, winner=state).value
+    return Judge(Scorer(trained.ground.loaded, trained.ground.data), ACCURACY, winner=state).value
 
 
 def assert_law(trained, result, data):
@@ -133,7 +133,7 @@ def assert_law(trained, result, data):
     again = autoft.fine_tune(result.best_recipe, data, model=trained.net)
     assert again.reproduced
     own = {name: tensor.clone() for name, tensor in again.module.state_dict().items()}
-    judge = Judge(trained.ground.loaded, trained.ground.data, ACCURACY, winner=own)
+    judge = Judge(Scorer(trained.ground.loaded, trained.ground.data), ACCURACY, winner=own)
     for number in (0, 1, 2):
         assert not judge.compare("baseline", best_weights(RunFolder(result.path).checkpoint(number))).is_real
 
@@ -214,7 +214,7 @@ def test_weights_of_another_seed_are_whole_where_the_backbone_is_drawn_by_it_too
     ground = Ground(recipe, loaded, data, None)
     with thread_count(1):
         curve, weights = train_again(recipe.override({"seed": 7}), ground, LOSS, should_stop=lambda: False)
-        found = Judge(loaded, data, LOSS, winner=weights)
+        found = Judge(Scorer(loaded, data), LOSS, winner=weights)
     assert found.value == pytest.approx(min(each.value for each in curve), rel=1e-5)
     untouched = next(name for name in loaded.groups[0].parameters)
     assert untouched in weights
