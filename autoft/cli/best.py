@@ -42,11 +42,13 @@ def best(
     if as_json:
         print_json({"recipe": recipe, "summary": result.summary})
         return
+    why = _why(result)
     say(yaml.dumps(recipe).rstrip())
-    _print_why(result)
+    say(why)
 
 
-def _print_why(result: "SearchResult") -> None:
+def _why(result: "SearchResult") -> str:
+    """Why the recipe won; in a pipe as YAML comments."""
     import sys
 
     from rich.console import Console
@@ -58,10 +60,8 @@ def _print_why(result: "SearchResult") -> None:
         console.print()
         for part in (*outcome(result.summary), "", leaders(result)):
             console.print(part)
-    text = captured.get()
-    if not sys.stdout.isatty():
-        text = "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
-    sys.stdout.write(text)
+    lines = captured.get().splitlines()
+    return "\n".join(lines if sys.stdout.isatty() else (f"# {line}".rstrip() for line in lines))
 
 
 def _print(table: "Table") -> None:

@@ -50,6 +50,8 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
 
 
 def _usage(error: Any) -> int:
+    if not error.format_message():  # no command was given: its help is shown
+        return _USAGE
     command = error.ctx.command_path if error.ctx else "autoft"
     _say(f"{error.format_message().rstrip('.')}; see {command} --help")
     return _USAGE

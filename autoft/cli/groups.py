@@ -41,7 +41,7 @@ def _card(model: str, image_size: int | None) -> "ModelCard":
     from autoft.model import build_card
     from autoft.recipe import ModelConfig
 
-    return build_card(ModelConfig(name=model, weights="random"), image_size=image_size)
+    return build_card(ModelConfig.parse({"name": model, "weights": "random"}, where="model"), image_size=image_size)
 
 
 def table_of(card: "ModelCard") -> "Table":

@@ -37,15 +37,14 @@ def print_outcome(result: SearchResult) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for part in outcome(result.summary):
         console.print(part)
-    place, recipe = result.place, str(result.path / "best_recipe.yaml")
-    if result.url:
-        place, recipe = shlex.quote(place), shlex.quote(joined(result.url, "best_recipe.yaml"))
+    recipe = joined(result.url, "best_recipe.yaml") if result.url else str(result.path / "best_recipe.yaml")
+    place, quoted = shlex.quote(result.place), shlex.quote(recipe)
     for label, text in (
         ("recipe", recipe),
         ("model", str(result.path / "best_model.safetensors")),
         ("trials", str(result.path / "trials.csv")),
         ("look", f"autoft best {place}"),
-        ("replay", f"autoft train {recipe} --data SOURCE"),
+        ("replay", f"autoft train {quoted} --data SOURCE"),
         ("go on", f"autoft resume {place} --time-budget 20m"),
     ):
         console.print(Text(f"{label:<8}{text}"))

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoft.data.metrics import TaskKind
-from autoft.data.sources.listing import Listing
+from autoft.data.sources.listing import LABEL_SEPARATOR, Listing
 from autoft.errors import DataError
-
-_SEPARATOR = ";"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,11 @@ def read_labels(listing: Listing, kind: TaskKind) -> Targets:
 
 
 def _single_label(listing: Listing) -> Targets:
-    labels = listing.labels
+    labels = _column(listing.labels)
     if labels.ndim != 1:
         raise DataError(
-            f"{listing.name}: labels have shape {labels.shape}, but data.task is single_label; "
-            "give one class per item, or set data.task=multi_label"
+            f"{listing.name}: labels have shape {labels.shape}, but data.task is single_label; give one class per item "
+            "(numpy.argmax of one-hot rows), or set data.task=multi_label"
         )
     if labels.dtype.kind == "f":
         raise DataError(
@@ -57,6 +55,11 @@ def _single_label(listing: Listing) -> Targets:
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
     return Targets(rank[values], tuple(names[number] for number in order))
+
+
+def _column(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels (n, 1) as (n,)."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _numbered(listing: Listing, labels: NDArray[np.int64]) -> Targets:
@@ -81,12 +84,13 @@ def _class_order(names: list[str]) -> list[int]:
 def _multi_label(listing: Listing) -> Targets:
     """Texts like ``cat;dog``; an empty one has none of the classes."""
     sets = [
-        {part.strip() for part in str(label).split(_SEPARATOR) if part.strip()} for label in listing.labels.tolist()
+        {part.strip() for part in str(label).split(LABEL_SEPARATOR) if part.strip()}
+        for label in listing.labels.tolist()
     ]
     found = sorted(set().union(*sets))
     classes = tuple(found[number] for number in _class_order(found))
     if not classes:
-        raise DataError(f"{listing.name}: no item has a label; separate labels by {_SEPARATOR}")
+        raise DataError(f"{listing.name}: no item has a label; separate labels by {LABEL_SEPARATOR}")
     number = {name: column for column, name in enumerate(classes)}
     values = np.zeros((len(sets), len(classes)), dtype=np.float32)
     for row, names in enumerate(sets):
@@ -106,9 +110,7 @@ def _matrix(listing: Listing) -> Targets:
 
 
 def _regression(listing: Listing) -> Targets:
-    labels = listing.labels
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    labels = _column(listing.labels)
     if labels.ndim != 1:
         raise DataError(f"{listing.name}: labels have shape {labels.shape}; a regression needs one number per item")
     values = np.empty(len(labels), dtype=np.float64)

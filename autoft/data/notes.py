@@ -61,7 +61,9 @@ def usable_items(listing: Listing, readable: NDArray[np.bool_], allowed: float) 
     if not bad:
         return usable, []
     said = f"{len(bad)} of {total} items cannot be read (missing, empty, damaged or no image): {_few(bad)}"
-    if len(bad) > allowed * total or not len(usable):
+    if not len(usable):
+        raise DataError(f"{listing.name}: {said}; repair them, or give others")
+    if len(bad) > allowed * total:
         raise DataError(
             f"{listing.name}: {said}; at most {allowed:.1%} are allowed: repair or remove them, "
             f"or set data.allow_corrupt_fraction to {len(bad) / total + 0.0005:.3f} or more to leave them out"
@@ -98,10 +100,11 @@ def class_notes(targets: NDArray[np.generic], classes: Sequence[str], kind: Task
 def split_notes(splits: Splits, targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:
     """Classes missing from val or test, and a test split that is not there."""
     notes = []
-    if kind == "single_label":
+    if kind != "regression":
         for split in (VAL, TEST):
             chosen = targets[getattr(splits, split)]
-            lacking = [name for number, name in enumerate(classes) if not (chosen == number).any()]
+            seen = np.bincount(chosen, minlength=len(classes)) if kind == "single_label" else chosen.sum(axis=0)
+            lacking = [name for name, count in zip(classes, seen, strict=True) if not count]
             if len(chosen) and lacking:
                 notes.append(f"{len(lacking)} of {len(classes)} classes are missing from {split}: {_few(lacking)}")
     if not len(splits.test):

@@ -4,7 +4,7 @@ from autoft.study.earlier import EarlierStudy, read_study
 from autoft.study.ledger import Ledger
 from autoft.study.memory import MemoryLedger
 from autoft.study.optuna_ledger import OptunaLedger
-from autoft.study.storage import check_reachable, copy_sqlite, kept_url, quiet, shown_url, sqlite_url
+from autoft.study.storage import check_reachable, copy_sqlite, kept_url, quiet, shown_url, sqlite_url, study_names
 
 __all__ = [
     "EarlierStudy",
@@ -18,4 +18,5 @@ __all__ = [
     "read_study",
     "shown_url",
     "sqlite_url",
+    "study_names",
 ]

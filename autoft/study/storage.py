@@ -51,7 +51,8 @@ _REMEDIES = {
     "readonly": "choose a place that can be written to",
     "read-only": "choose a place that can be written to",
     "unable to open": "check that the folder exists and can be written to",
-    "not a database": "give the path of another file, or move this one away",
+    "not a database": "give the path of another file, or put a copy of this one in its place",
+    "malformed": "the file was damaged: put a copy of it in its place, or start anew under another --name",
     "no module named": "install the driver that the URL names; for PostgreSQL pip install 'autoft[postgres]' and "
     "postgresql+psycopg://...",
     "can't load plugin": "install the driver that the URL names, or mend the URL; for PostgreSQL pip install "
@@ -134,6 +135,21 @@ def copy_sqlite(database: Path, to: Path) -> None:
         with closing(source), closing(sqlite3.connect(to)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")
+
+
+def study_names(database: Path) -> tuple[str, ...]:
+    """The studies in a file, the oldest first; none where the file or its tables are not there.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with translated(sqlite_url(database)):
+        if not database.is_file():
+            return ()
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)) as connection:
+            if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'studies'").fetchall():
+                return ()
+            return tuple(name for (name,) in connection.execute("SELECT study_name FROM studies ORDER BY study_id"))
 
 
 def open_storage(url: str, *, busy_timeout_s: float = 30.0) -> RDBStorage:

@@ -12,10 +12,13 @@ from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.study import OptunaLedger, shown_url, sqlite_url
 from autoft.tuner.place import read_folder
-from autoft.tuner.run_folder import RunFolder
+from autoft.tuner.run_folder import CONFIRMATION, RunFolder
 
 if TYPE_CHECKING:
     import optuna
+
+_NEEDED = ("metric", "mode", "best_value", "winner", "test", "baselines", "trials", "reasons", "wall_s", "compute_s")
+"""What every summary says."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,33 @@ class SearchResult:
         return front
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row per trial: state, reason, value, stage, epochs, seconds, parameters."""
-        return pd.read_csv(RunFolder(self.path).trials_csv, keep_default_na=True)
+        """One row per trial: state, reason, value, stage, epochs, seconds, parameters.
+
+        Raises:
+            RunError: trials.csv is not there or was damaged.
+        """
+        return self._table(RunFolder(self.path).trials_csv, "trial")
 
     def history(self) -> pd.DataFrame:
-        """One row per evaluation, in the order of time."""
-        return pd.read_csv(RunFolder(self.path).history_csv)
+        """One row per evaluation, in the order of time.
+
+        Raises:
+            RunError: history.csv is not there or was damaged.
+        """
+        return self._table(RunFolder(self.path).history_csv, "wall_s")
+
+    def _table(self, path: Path, column: str) -> pd.DataFrame:
+        """A table of the run that has the column."""
+        resuming = RunFolder(self.path, url=self.url).resuming
+        try:
+            frame = pd.read_csv(path)
+        except FileNotFoundError:
+            raise RunError(f"{path}: is missing; {resuming} writes it again") from None
+        except ValueError as error:  # pandas' own errors and those of text that is not UTF-8
+            raise RunError(f"{path}: damaged: {' '.join(str(error).split())}; {resuming} writes it again") from None
+        if column not in frame.columns:
+            raise RunError(f"{path}: damaged: it has no column {column!r}; {resuming} writes it again")
+        return frame
 
     @cached_property
     def ledger(self) -> OptunaLedger:
@@ -104,16 +128,29 @@ class SearchResult:
 
 def open_confirmation(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
     """The ledger of a run's confirmation: a study of its own beside that of the trials."""
-    return OptunaLedger(storage or sqlite_url(folder.database.resolve()), f"{folder.name} (confirmation)", objective)
+    return _ledger(folder, objective, storage, CONFIRMATION)
 
 
 def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) -> OptunaLedger:
     """The ledger of a run: study.db in its folder, or the study of its name in another Optuna storage.
 
     Raises:
-        RunError: the run begins, and the storage has a study of that name already.
+        RunError: the run begins, and the storage has a study of that name already; or the run goes on, and what it has
+            tried is gone.
     """
-    ledger = OptunaLedger(storage or sqlite_url(folder.database.resolve()), folder.name, objective)
+    if folder.exists and storage is None and not folder.database.is_file():
+        raise RunError(
+            f"{folder.database}: is missing, and with it all that was tried; put it back, or start anew under another "
+            "--name"
+        )
+    ledger = _ledger(folder, objective, storage)
+    if folder.best_recipe.is_file() and not ledger.trials():
+        with ledger:
+            raise RunError(
+                f"{folder.place}: has a result, but study {ledger.study.study_name!r} at {shown_url(ledger.url)} has "
+                "no trials; a run with a search.storage keeps the name it began with: rename its folder back, or start "
+                "anew under another --name"
+            )
     if not folder.exists and ledger.trials():
         with ledger:
             raise RunError(
@@ -123,11 +160,17 @@ def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) ->
     return ledger
 
 
+def _ledger(folder: RunFolder, objective: Objective, storage: str | None, ending: str = "") -> OptunaLedger:
+    if storage is not None:
+        return OptunaLedger(storage, folder.name + ending, objective)
+    return OptunaLedger(sqlite_url(folder.database.resolve()), folder.study + ending, objective)
+
+
 def load_result(run: str | Path) -> SearchResult:
     """Read the result of a run, from its folder or its URL.
 
     Raises:
-        RunError: not a run, or its search has not come to a result yet.
+        RunError: not a run, its search has not come to a result yet, or its summary was damaged.
         StorageError: its URL cannot be reached.
     """
     folder = read_folder(run)
@@ -136,4 +179,7 @@ def load_result(run: str | Path) -> SearchResult:
             f"{folder.place}: is not a run: it has no {folder.config_file.name}; start one with autoft search"
         )
     summary = folder.read_json(folder.summary)
+    lacking = [key for key in _NEEDED if key not in summary] if isinstance(summary, dict) else list(_NEEDED)
+    if lacking:
+        raise RunError(f"{folder.summary}: damaged: it has no {lacking[0]!r}; {folder.resuming} writes it again")
     return SearchResult(path=folder.path, summary=summary, url=folder.place if folder.url else None)

@@ -15,9 +15,12 @@ from autoft.errors import RunError, RunLockedError
 from autoft.files import translated, write_text
 from autoft.recipe import yaml
 from autoft.remote import bare, is_url
-from autoft.study import kept_url
+from autoft.study import kept_url, study_names
 from autoft.tuner.config import SearchConfig
 
+CONFIRMATION = " (confirmation)"
+"""Behind the name of the study, the name of that of the confirmation's runs."""
+_PUT_BACK = "put it back as it was, or start anew under another --name"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -48,7 +51,17 @@ class RunFolder:
     @property
     def name(self) -> str:
         """The run's name, which is also its study's."""
-        return self.path.name
+        return self.path.resolve().name
+
+    @property
+    def study(self) -> str:
+        """The name of the study in ``study.db``: the run's, or the one that it had before its folder was renamed.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        names = [name for name in study_names(self.database) if not name.endswith(CONFIRMATION)]
+        return names[0] if len(names) == 1 else self.name
 
     @property
     def place(self) -> str:
@@ -58,7 +71,7 @@ class RunFolder:
     @property
     def resuming(self) -> str:
         """The command that goes on with the run."""
-        return f"autoft resume {shlex.quote(self.place)}" if self.url else f"autoft resume {self.place}"
+        return f"autoft resume {shlex.quote(self.place)}"
 
     @property
     def exists(self) -> bool:
@@ -114,12 +127,15 @@ class RunFolder:
         Raises:
             RunError: it is not there or was damaged.
         """
+        given = path == self.split_file
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{path}: is missing; finish the search with {self.resuming}") from None
+            remedy = _PUT_BACK if given else f"finish the search with {self.resuming}"
+            raise RunError(f"{path}: is missing; {remedy}") from None
         except ValueError as error:
-            raise RunError(f"{path}: damaged: {error}; {self.resuming} writes it again") from None
+            remedy = _PUT_BACK if given else f"{self.resuming} writes it again"
+            raise RunError(f"{path}: damaged: {error}; {remedy}") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -41,10 +41,12 @@ def earlier_study(config: SearchConfig) -> EarlierStudy | None:
     root = config.output.storage_path
     for folder in _named(root, named):
         if folder.exists:
-            url = folder.read_config().search.storage or sqlite_url(folder.database.resolve())
+            url = folder.read_config().search.storage
+            if url is None:
+                return read_study(sqlite_url(folder.database.resolve()), folder.study)
             if storage and kept_url(storage) == kept_url(url):  # the run's file has no password
                 url = storage
-            return read_study(url, folder.path.resolve().name)
+            return read_study(url, folder.name)
     if storage:
         try:
             return read_study(storage, named)

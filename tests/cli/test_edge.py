@@ -108,6 +108,16 @@ def test_a_wrong_option_says_where_help_is(capsys):
     assert printed.endswith("; see verb --help\n")
 
 
+def test_without_a_command_the_help_is_all_that_is_said(capsys):
+    app = typer.Typer(no_args_is_help=True)
+    app.command()(lambda: None)
+    app.command("other")(lambda: None)
+    assert guarded(lambda: app([], standalone_mode=False, prog_name="verb")) == 2
+    printed = capsys.readouterr()
+    assert "Usage: verb" in printed.out
+    assert printed.err == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_interrupts_and_the_exit_code_is_130(number):
     program = (

@@ -158,6 +158,7 @@ def test_digits_are_built_in(open_it):
         pytest.param("digitz", UnknownNameError, r"neither a path nor .* \(did you mean 'digits'", id="name"),
         pytest.param("x/photo", DataError, r"x/photo: does not exist \(did you mean 'photos'\?\)", id="path"),
         pytest.param("x/file.txt", DataError, r"a file .txt is not read; give an image folder", id="kind of file"),
+        pytest.param("", DataError, "no source was given, got an empty name; give an image folder", id="empty"),
         pytest.param(5, DataError, r"data must be an image folder.* got int", id="type"),
     ],
 )

@@ -6,7 +6,7 @@ from autoft.errors import RunError
 from autoft.record import Objective, Proposal
 from autoft.study import OptunaLedger, sqlite_url
 from autoft.tuner.config import resolve_config
-from autoft.tuner.result import open_ledger
+from autoft.tuner.result import open_confirmation, open_ledger
 from autoft.tuner.run_folder import RunFolder
 
 
@@ -30,3 +30,42 @@ def test_a_new_run_does_not_take_over_the_study_of_another_one(tmp_path):
     folder.write_config(resolve_config(None, [], {"model.name": "resnet18"}))
     with open_ledger(folder, objective, url) as ledger:
         assert len(ledger.trials()) == 1
+
+
+class TestARunThatGoesOn:
+    objective = Objective("accuracy", "max")
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = RunFolder(tmp_path / "photos")
+        folder.write_config(resolve_config(None, [], {"model.name": "resnet18"}))
+        study = OptunaLedger(sqlite_url(folder.database), "photos", self.objective)
+        for ledger in (study, self.confirmation(folder)):
+            with ledger:
+                ledger.start(Proposal({"stages": []}, "tpe"))
+        return folder
+
+    def confirmation(self, folder):
+        return open_confirmation(folder, self.objective, None)
+
+    def test_keeps_its_trials_when_its_folder_is_renamed(self, folder, tmp_path):
+        renamed = RunFolder(folder.path.rename(tmp_path / "holiday"))
+        for ledger in (open_ledger(renamed, self.objective, None), self.confirmation(renamed)):
+            with ledger:
+                assert len(ledger.trials()) == 1
+
+    def test_is_not_begun_anew_when_its_study_is_gone(self, folder):
+        folder.database.unlink()
+        with pytest.raises(RunError, match=r"study.db: is missing, and with it all that was tried; put it back"):
+            open_ledger(folder, self.objective, None)
+        assert not folder.database.exists()
+
+    def test_is_told_to_put_back_what_no_command_writes_again(self, folder):
+        with pytest.raises(RunError, match=r"split.json: is missing; put it back as it was, or start anew"):
+            folder.read_json(folder.split_file)
+
+    def test_is_not_begun_anew_under_another_name_in_a_shared_storage(self, folder, tmp_path):
+        folder.best_recipe.touch()
+        renamed = RunFolder(folder.path.rename(tmp_path / "holiday"))
+        with pytest.raises(RunError, match=r"study 'holiday' at .* has no trials; .* rename its folder back"):
+            open_ledger(renamed, self.objective, sqlite_url(tmp_path / "all.db"))

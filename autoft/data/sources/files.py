@@ -12,7 +12,7 @@ from autoft.errors import DataError
 from autoft.files import storage_error
 from autoft.record import FieldSpec
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """Whatever their case."""
 
 _OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}

@@ -17,7 +17,7 @@ from autoft.shards import ShardStore
 Source: TypeAlias = str | Path | Sequence[Any]
 """A path, the name of a built-in data set, or a pair or triple of torch Datasets."""
 
-_TABLES = {".csv", ".parquet"}
+_TABLES = {".csv", ".tsv", ".parquet"}
 _KINDS = "an image folder, a CSV or parquet manifest, a .npz file"
 
 
@@ -30,6 +30,8 @@ def list_items(source: Source, frame: Frame | None, *, kind: str, store: ShardSt
     """
     if isinstance(source, str) and source in BUILTINS:
         return BUILTINS[source](frame)
+    if source == "":
+        raise DataError(f"data: no source was given, got an empty name; give {_KINDS} or {', '.join(BUILTINS)}")
     if isinstance(source, str | Path):
         return _list_path(Path(source).expanduser(), frame, kind=kind, store=store)
     if not isinstance(source, Sequence) or len(source) not in {2, 3}:

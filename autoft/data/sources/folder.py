@@ -33,6 +33,7 @@ def list_folder(folder: Path, frame: Frame | None, *, kind: str) -> Listing:
             _collect(folder, base, split, found)
     if not found.items:
         raise _nothing(folder, found)
+    _check_not_wrapped(folder, {label for _, label, _ in found.items})
     rows = sorted(found.items)
     names = tuple(name for name, _, _ in rows)
     origin = ImageFiles(str(folder.absolute()), names, needed(frame, str(folder)))
@@ -139,6 +140,19 @@ def _walk(folder: Path, found: _Found, parents: tuple[tuple[int, int], ...] = ()
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
+
+
+def _check_not_wrapped(folder: Path, classes: set[str]) -> None:
+    """Refuse what archives unpack to: one folder around those of the classes or splits."""
+    only = folder / classes.pop()
+    if classes or not only.is_dir():
+        return
+    inner = [child.name for child in sorted(only.iterdir()) if child.is_dir() and any(_walk(child, _Found()))]
+    if len(inner) > 1:
+        raise DataError(
+            f"{folder}: there is one class folder only, {only.name}, and in it the folders {_some(inner)}; "
+            f"where these are the classes or the splits, give {only}"
+        )
 
 
 def _nothing(folder: Path, found: _Found) -> DataError:

@@ -20,6 +20,8 @@ SPLIT_NAMES = {
     "test": TEST,
 }
 """How people name splits (lower case), and what they are called here."""
+LABEL_SEPARATOR = ";"
+"""Between the labels of an item that has several."""
 
 
 @dataclass(frozen=True)

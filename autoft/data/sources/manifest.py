@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 
 from autoft.data.decode import Frame
 from autoft.data.sources.files import ImageFiles, needed
-from autoft.data.sources.listing import SPLIT_NAMES, Listing, check_given
+from autoft.data.sources.listing import LABEL_SEPARATOR, SPLIT_NAMES, Listing, check_given
 from autoft.errors import DataError, near
 
 Table: TypeAlias = "dict[str, NDArray[Any]]"
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "group")
+_SEPARATORS = ",;\t"
 _REMEDY = "give a CSV (UTF-8) or parquet file"
 
 
 def list_manifest(path: Path, frame: Frame | None, *, kind: str) -> Listing:
     """List the rows of a table with the columns path and label, and optionally split and group.
 
-    Paths are relative to the table's folder, or absolute. A file that is missing counts as corrupt.
+    Paths are relative to the table's folder, or absolute. A file that is missing counts as corrupt. The cells of a CSV
+    are separated by what separates its header: a comma, a semicolon or a tab.
 
     Raises:
         DataError: unreadable, a column is missing, or a cell breaks a rule (the row is named).
@@ -33,6 +35,7 @@ def list_manifest(path: Path, frame: Frame | None, *, kind: str) -> Listing:
     order = np.array(sorted(range(len(paths)), key=paths.__getitem__), dtype=np.int64)
     names = tuple(paths[row] for row in order)
     origin = ImageFiles(str(path.absolute().parent), names, needed(frame, str(path)))
+    _check_any_exists(origin, path)
     given = _splits(table["split"], path) if "split" in table else None
     return Listing(
         name=path.stem,
@@ -50,9 +53,11 @@ def list_manifest(path: Path, frame: Frame | None, *, kind: str) -> Listing:
 def _read(path: Path) -> pd.DataFrame:
     """The table; cells of a CSV stay text, so that a label ``01`` stays what it is."""
     try:
-        if path.suffix.lower() != ".csv":
+        if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        frame = pd.read_csv(
+            path, sep=_separator(path), dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
     except (OSError, ValueError, ArithmeticError, KeyError) as error:  # pandas' and arrow's errors are ValueErrors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as a table ({reason}); {_REMEDY}") from None
@@ -61,12 +66,23 @@ def _read(path: Path) -> pd.DataFrame:
     return frame
 
 
+def _separator(path: Path) -> str:
+    """The first of `_SEPARATORS` in the header."""
+    with path.open(encoding="utf-8-sig") as file:
+        header = next((line for line in file if line.strip()), "")
+    return next((separator for separator in _SEPARATORS if separator in header), ",")
+
+
 def _columns(frame: pd.DataFrame, path: Path) -> tuple[Table, tuple[str, ...]]:
-    columns = {str(column).strip(): column for column in frame.columns}
+    columns: dict[str, Any] = {}
+    for column in frame.columns:
+        if columns.setdefault(name := str(column).strip().lower(), column) != column:
+            raise DataError(f"{path}: has the column {name!r} twice; keep one of them")
     for name in _REQUIRED:
         if name not in columns:
+            given = ", ".join(map(str, frame.columns)) or "none"
             raise DataError(
-                f"{path}: has no column {name!r}{near(name, columns)}; it has {', '.join(columns) or 'none'}; "
+                f"{path}: has no column {name!r}{near(name, columns)}; it has {given}; "
                 "the columns must be path and label, and optionally split and group"
             )
     if frame.empty:
@@ -76,7 +92,7 @@ def _columns(frame: pd.DataFrame, path: Path) -> tuple[Table, tuple[str, ...]]:
         f"column {column!r} is not read{hint}"
         for column in columns
         if column not in table
-        for hint in [near(column.lower(), [name for name in _OPTIONAL if name not in table])]
+        for hint in [near(column, [name for name in _OPTIONAL if name not in table])]
         if hint
     ]
     return table, tuple(notes)
@@ -95,6 +111,15 @@ def _check_paths(paths: list[str], path: Path) -> None:
         first[name] = row
 
 
+def _check_any_exists(origin: ImageFiles, path: Path) -> None:
+    root = Path(origin.root)
+    if not any((root / name).exists() for name in origin.names):
+        raise DataError(
+            f"{path}: none of its {len(origin.names)} files exist, the first would be {root / origin.names[0]}; "
+            "paths must be absolute, or relative to the table's folder"
+        )
+
+
 def _labels(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
     """Labels as they are, numbers as numbers; an empty one is an error unless an image may have no label at all."""
     missing = _missing(cells)
@@ -106,9 +131,23 @@ def _labels(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
         )
     if cells.dtype.kind in "iufb":
         return cells
-    texts = _texts(cells)
+    texts = _texts(_joined(cells, path, kind))
     numbers = _numbers(texts)
     return np.where(missing, "", np.array(texts)) if numbers is None else numbers
+
+
+def _joined(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
+    """Lists of labels, which a parquet file may hold, as the texts that a CSV has."""
+    result = cells.copy()
+    for row, cell in enumerate(cells.tolist(), start=1):
+        if isinstance(cell, list | np.ndarray):
+            if kind != "multi_label":
+                raise DataError(
+                    f"{path}: row {row} has a list of labels, but data.task is {kind}; give one label per row, or set "
+                    "data.task=multi_label"
+                )
+            result[row - 1] = LABEL_SEPARATOR.join(map(str, cell))
+    return result
 
 
 def _numbers(texts: list[str]) -> NDArray[np.float64] | None:

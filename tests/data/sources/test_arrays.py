@@ -85,6 +85,7 @@ def test_text_labels_vectors_and_numbers(write, open_it):
     assert open_it(write(x=COLOUR, y=np.array(["b", "a"] * 6))).task.classes == ("a", "b")
     matrix = (RNG.random((12, 4)) < 0.5).astype(int)
     assert open_it(write(x=COLOUR, y=matrix), task="multi_label").targets.tolist() == matrix.tolist()
+    assert open_it(write(x=COLOUR, y=np.array([["b"], ["a"]] * 6))).task.classes == ("a", "b")
     numbers = RNG.random((12, 1))
     assert np.allclose(open_it(write(x=COLOUR, y=numbers), task="regression").targets, numbers[:, 0])
 

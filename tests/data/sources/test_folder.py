@@ -104,6 +104,10 @@ BAD = {
     "an empty folder": ({}, "is empty; it has no images; give a folder with one folder of images"),
     "empty class folders": ({"cat": 0, "dog": 0}, "no images; give a folder"),
     "one class only": ({"cat": 5}, r"there is one class only \(cat\); at least two are needed"),
+    "a folder around the classes": (
+        {"photos/cat": 3, "photos/dog": 3},
+        r"one class folder only, photos, and in it the folders cat, dog; where these .* give .*/photos/photos$",
+    ),
     "a class with one image": (
         {"cat": 5, "dog": 1},
         "class 'dog' has 1 item, but each class needs at least 3 to be split into train, val, test; add items",

@@ -110,10 +110,35 @@ def test_a_missing_file_counts_as_corrupt(images, open_it):
     assert any("1 of 13 items cannot be read" in note and "left out" in note for note in data.notes)
 
 
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "labels.csv"), ("\t", "labels.csv"), ("\t", "labels.tsv")], ids=repr
+)
+def test_cells_are_separated_by_what_separates_the_header(images, open_it, separator, name):
+    columns = pd.DataFrame({"Path": paths(), "LABEL": LABELS, "group": ["a,b", "c,d", "e,f", "g,h"] * 3})
+    columns.to_csv(images / name, sep=separator, index=False)
+    data = open_it(images / name)
+    assert data.task.classes == ("cat", "dog")
+    assert set(data.groups) == {"group:a,b", "group:c,d", "group:e,f", "group:g,h"}
+
+
+def test_lists_of_labels_are_the_labels_of_several_and_never_a_class(images, open_it):
+    listed = write(images, {"path": paths(), "label": [["sun", "sea"], ["sea"], ["sun"]] * 4}, "parquet")
+    data = open_it(listed, task="multi_label")
+    assert data.task.classes == ("sea", "sun")
+    assert data.targets[:2].tolist() == [[1, 1], [1, 0]]
+    with pytest.raises(DataError, match=r"row 1 has a list of labels, but data\.task is single_label"):
+        open_it(listed)
+
+
+def test_labels_that_no_held_out_image_has_are_told(images, open_it):
+    data = open_it(write(images, {"path": paths(), "label": ["a", "b;c", *["a;b"] * 10]}), task="multi_label")
+    assert any("1 of 3 classes are missing from val: c" in note for note in data.notes)
+
+
 BAD = {
     "no path column": (
-        {"Path": paths(), "label": LABELS},
-        r"has no column 'path' \(did you mean 'Path'\?\); it has Path, label; the columns must be path and label",
+        {"Pfad": paths(), "label": LABELS},
+        r"has no column 'path' \(did you mean 'pfad'\?\); it has Pfad, label; the columns must be path and label",
     ),
     "no label column": ({"path": paths(), "labels": LABELS}, r"has no column 'label' \(did you mean 'labels'"),
     "a row without a label": (
@@ -131,6 +156,11 @@ BAD = {
     ),
     "no train": ({"path": paths(), "label": LABELS, "split": ["val"] * 12}, "there is val but no train"),
     "a path twice": ({"path": [*paths(11), "img/./000.png"], "label": LABELS}, "rows 1 and 12 have the same path"),
+    "a column twice": ({"path": paths(), "label": LABELS, "Label": LABELS}, "has the column 'label' twice; keep one"),
+    "paths from elsewhere": (
+        {"path": [f"photos\\{number}.png" for number in range(12)], "label": LABELS},
+        "none of its 12 files exist, the first would be /.*; paths must be absolute, or relative to the table's folder",
+    ),
     "no rows": ({"path": [], "label": []}, "has no rows"),
     "numbers as classes": (
         {"path": paths(), "label": [0.5, 1.5] * 6},
