@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from freezing_models import SIZES, base
+from freezing_models import NAMES, NUM_OUTPUTS, SIZES, base, images
 from reuse_runs import assert_equal_bits, data_of, keeping, recipe_of, run, seen, small, weights
+from torch.nn import functional
 
 from autoft.model import Manner, make_ready, named_tensors, set_eval
 from autoft.training import Forward, StagedTrainer, evaluate, full_state
@@ -123,6 +124,30 @@ def test_rounding_costs_an_activation_two_ten_thousandths(name):
         rounded = Forward(loaded, boundary, Manner(half=True)).prefix(inputs)
         assert (rounded.dtype, rounded.stride()) == (exact.dtype, exact.stride())
         assert 0 < (rounded - exact).norm() / exact.norm() < ROUNDING
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rounding_moves_a_loss_no_further_than_the_bits_that_it_drops_can(name):
+    # An element is off by at most half of its last place, and independently of the others: by Hoeffding's inequality
+    # the loss is then further off than six times the root of the summed squares of (gradient times that) once in
+    # 3e7 cases. What floats of 32 bits add up to differently on the way comes on top.
+    loaded = base(name).reset()
+    set_eval(loaded)
+    inputs = {"input": images(SIZES.get(name, 16), batch=16, seed=1)}
+    targets = torch.arange(16) % NUM_OUTPUTS
+    for boundary in (1, len(loaded.chain) // 2, len(loaded.chain) - 1):
+        forward = Forward(loaded, boundary)
+        exact = forward.prefix(inputs).clone().requires_grad_()
+        rounded = Forward(loaded, boundary, Manner(half=True)).prefix(inputs)
+        loss = functional.cross_entropy(forward.tail(exact), targets)
+        (gradient,) = torch.autograd.grad(loss, exact)
+        last_place = torch.maximum(exact.detach().abs() * 2**-11, torch.tensor(2.0**-25))
+        assert ((rounded - exact).abs() <= last_place).all()
+        with torch.no_grad():
+            moved = functional.cross_entropy(forward.tail(rounded), targets) - loss
+        tolerance = 6 * (gradient * last_place).norm() + 16 * torch.finfo(torch.float32).eps * loss.detach()
+        assert moved.abs() <= tolerance
+        assert tolerance < 1e-3 * loss.detach(), "a bound that says something"
 
 
 def test_what_no_half_precision_number_can_hold_becomes_the_largest_one():
