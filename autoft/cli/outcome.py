@@ -41,7 +41,7 @@ def print_outcome(result: SearchResult) -> None:
     place, quoted = shlex.quote(result.place), shlex.quote(recipe)
     for label, text in (
         ("recipe", recipe),
-        ("model", str(result.path / "best_model.safetensors")),
+        *((("model", str(model)),) if (model := result.path / "best_model.safetensors").is_file() else ()),
         ("trials", str(result.path / "trials.csv")),
         ("look", f"autoft best {place}"),
         ("replay", f"autoft train {quoted} --data SOURCE"),

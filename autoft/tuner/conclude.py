@@ -1,7 +1,9 @@
 """The end of a search: choose, score the test split once, write what a user keeps."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -10,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from autoft.errors import SearchFailedError
+from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import replacing, translated, write_text
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Objective, TrialRecord
@@ -76,9 +78,12 @@ def conclude(
         raise SearchFailedError(_nothing_found(folder, records))
     winner = ending.delivery.winner
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
+    notes = [*ground.notes, *conductor.notes, *ending.notes]
     if weights := ending.improved.weights or ending.delivery.read(folder):
         load_weights(ground.loaded, weights)
         save_model(ground.loaded.module, folder.best_model)
+    else:
+        notes.append(_without_weights(folder, winner))
     _with_weights(recipe, winner, objective, ending.improved).save(folder.best_recipe)
     scored = ending.extra.get("test") or ending.test.get(winner.number)
     told = summarise(
@@ -87,7 +92,7 @@ def conclude(
         winner=winner,
         test=ending.test,
         wall_s=conductor.clock.wall_s,
-        notes=[*ground.notes, *conductor.notes, *ending.notes],
+        notes=notes,
         forecast=forecast,
         confirmation=_with_test(confirmation, scored, ground, objective),
     )
@@ -100,6 +105,18 @@ def conclude(
     facts = {"probe": known.get(PROBE), **({LATENCY: known[LATENCY]} if LATENCY in known else {})}
     summary = {**told, **ending.extra, "stopped_because": why, **front, **facts}
     return _written(folder, summary)
+
+
+def _without_weights(folder: RunFolder, winner: TrialRecord) -> str:
+    """The note that the winner's checkpoint is gone; a model file of another trial goes with it."""
+    gone = f"the weights of trial {winner.number} are gone from {folder.checkpoint(winner.number)}"
+    with suppress(ConfigError):
+        before = Recipe.load(folder.best_recipe).provenance
+        if before and before.trial == winner.number and folder.best_model.is_file():
+            return f"{gone}: {folder.best_model.name} is as it was, and nothing was scored with it again"
+    folder.best_model.unlink(missing_ok=True)
+    again = f"autoft train {shlex.quote(str(folder.best_recipe))} --data SOURCE --out FOLDER"
+    return f"{gone}, so there is no {folder.best_model.name}; {again} makes it again"
 
 
 def noted(folder: RunFolder, result: SearchResult, note: str) -> SearchResult:

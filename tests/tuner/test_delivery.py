@@ -1,6 +1,7 @@
 """What is delivered never loses to a baseline by more than chance, and its recipe leads to the number that is told."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -144,6 +145,20 @@ def test_weights_that_no_finalist_betters_are_delivered_as_they_are(trained, dat
     told = result.summary["delivered"]
     assert (told["trial"], told["weights"], told["seed"], told["compared"]) == (best, "own", 0, [])
     assert_law(trained, result, data)
+
+
+def test_a_winner_whose_weights_are_gone_leaves_no_model_of_another_trial_and_that_is_told(trained, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    concluded(trained, tmp_path, said(FULL, 0, 1))
+    for told, model, remedy in (
+        (said(FULL, 0, 1), True, "best_model.safetensors is as it was, and nothing was scored with it again"),
+        (said(WINNER, 0, 1), False, "so there is no best_model.safetensors; autoft train .* makes it again"),
+    ):
+        result = concluded(trained, tmp_path, told, {number: (trained.records[number], {}) for number in range(5)})
+        number = told["winner"]
+        assert result.summary["winner"] == number
+        assert any(re.search(f"weights of trial {number} are gone.*{remedy}", note) for note in result.summary["notes"])
+        assert folder.best_model.is_file() == model
 
 
 def test_an_unlucky_winner_is_trained_again_with_the_seed_of_its_best_run(trained, data, tmp_path):
