@@ -2,6 +2,11 @@
 
 It reads pooled features at a few depths, where activations will be kept anyway from those, fits a linear model to each,
 and trains the head stages that trials are going to begin with, side by side.
+
+It has no learning rate range test (Smith 2017, arXiv 1506.01186): thirty steps on activations take 1.3 s of CPU time
+for the top group and 10 s for the upper half of an EfficientNet-lite0 at 96 px, which is all that a probe may cost, and
+the rate at which the loss doubles hardly differed by depth. It was 2e-3 to 6e-3 with frozen batch statistics and 4e-2
+to 2e-1 without them (digits and stamps), at the upper edge of the default space or beyond it.
 """
 
 import math

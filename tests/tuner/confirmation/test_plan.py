@@ -83,6 +83,7 @@ def test_a_run_costs_what_was_predicted_times_what_predictions_were_off_by():
     ("seconds", "candidates", "runs"),
     [
         pytest.param(18.0, (3, 0, 1), 2, id="fewer candidates before fewer runs"),
+        pytest.param(17.9, (3, 0, 1, 5, 7), 1, id="the baselines it is compared to before a second run"),
         pytest.param(11.9, (3, 0, 1), 1, id="two candidates in two runs do not fit"),
         pytest.param(6.0, (3, 0), 1, id="two candidates once"),
         pytest.param(5.9, (), 0, id="nothing fits"),
