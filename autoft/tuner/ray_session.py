@@ -17,6 +17,7 @@ from ray.autoscaler.sdk import request_resources
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.tuner.fork_server import fork_server
 from autoft.tuner.layout import Node, Slots, card_count, core_count
+from autoft.tuner.ray_temp import check_sockets_fit
 from autoft.tuner.ray_token import MODE, provide_token
 
 _QUIET = {
@@ -50,7 +51,7 @@ class RaySession:
         address: ``auto`` or ``host:port`` of a cluster; None: ``$RAY_ADDRESS``, else a Ray of this machine for itself.
 
     Raises:
-        ConfigError: no cluster can be reached there.
+        ConfigError: no cluster can be reached there, or Ray cannot start in the temporary folder.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -61,6 +62,8 @@ class RaySession:
                 "ray.shutdown() before"
             )
         self.address = _checked(address or os.environ.get("RAY_ADDRESS") or _LOCAL) if self._mine else ""
+        if self.alone:
+            check_sockets_fit()
         self._until = time.monotonic() + _JOIN_S
         self._error: Exception | None = None
         self._asked = False
