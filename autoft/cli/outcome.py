@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.console import Console, RenderableType
@@ -13,12 +13,14 @@ from rich.text import Text
 from autoft.cli.output import duration, number, reserved_stdout, say
 from autoft.cli.progress import progress
 from autoft.remote import joined
+from autoft.tuner.as_json import to_json
 from autoft.tuner.observer import Observer
-from autoft.tuner.result import SearchResult
-from autoft.tuner.tables import to_json
+
+if TYPE_CHECKING:
+    from autoft.tuner.result import SearchResult
 
 
-def watched(search: Callable[[Observer, float], SearchResult], as_json: bool, quiet: bool) -> None:
+def watched(search: Callable[[Observer, float], "SearchResult"], as_json: bool, quiet: bool) -> None:
     """Run a search under the progress view, then print its outcome.
 
     The search is called with the observer and the time this process started, in seconds since the epoch.
@@ -32,7 +34,7 @@ def watched(search: Callable[[Observer, float], SearchResult], as_json: bool, qu
         print_outcome(result)
 
 
-def print_outcome(result: SearchResult) -> None:
+def print_outcome(result: "SearchResult") -> None:
     """Print what was found, what it is worth, and what to do with it."""
     console = Console(soft_wrap=True, highlight=False)
     for part in outcome(result.summary):

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,8 +17,10 @@ from rich.text import Text
 
 from autoft.cli.output import duration, note, number, size
 from autoft.record import Evaluation, TrialRecord, TrialState
-from autoft.tuner.forecast import Forecast
 from autoft.tuner.observer import Observer, SearchPlan, Silent
+
+if TYPE_CHECKING:
+    from autoft.tuner.forecast import Forecast
 
 _RECENT = 4
 _BAR_WIDTH = 30
@@ -54,7 +57,7 @@ def ending(trial: TrialRecord) -> str:
     return f"{state}{f' ({reason})' if reason else ''}"
 
 
-def planned(forecast: Forecast) -> str:
+def planned(forecast: "Forecast") -> str:
     """The plan of a search in a sentence: how it uses the machine, what it keeps, what that will cost."""
     layout = forecast.layout
     side_by_side = f"{layout.slots.count} at a time, {layout.threads} thread{'s' * (layout.threads > 1)} each"

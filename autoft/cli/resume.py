@@ -33,9 +33,6 @@ def resume(
         overrides=parse_assignments(assignments) or None,
         address=address,
     )
-    from autoft.tuner.fork_server import begin
-
-    begin(address)
     from autoft.cli.outcome import watched
     from autoft.tuner.search import resume as run_resume
 

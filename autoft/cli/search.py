@@ -55,9 +55,6 @@ def search(
         overrides=parse_assignments(assignments) or None,
         address=address,
     )
-    from autoft.tuner.fork_server import begin
-
-    begin(address)
     from autoft.cli.outcome import watched
     from autoft.tuner.search import search as run_search
 

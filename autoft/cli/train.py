@@ -39,9 +39,9 @@ def train(
     """Fine-tune by a recipe. On the CPU a search's best recipe gives its validation value again, exactly."""
     from autoft.cli.output import note, reserved_stdout, say, warn
     from autoft.files import write_text
+    from autoft.tuner.as_json import to_json
     from autoft.tuner.place import read_recipe
     from autoft.tuner.replay import fine_tune
-    from autoft.tuner.tables import to_json
 
     chosen = read_recipe(recipe).override(parse_assignments(assignments), where=recipe)
     if out:

@@ -20,6 +20,7 @@ from autoft.statistics import wilson_interval
 from autoft.training import Improved, Scorer, as_run, best_weights, load_weights, save_model, thread_count
 from autoft.training.gains import AVERAGE, AVERAGED
 from autoft.training.lengths import averaged
+from autoft.tuner.as_json import to_json
 from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.confirmation.plan import again_s
@@ -34,7 +35,7 @@ from autoft.tuner.prepare import Ground
 from autoft.tuner.probe import PROBE
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
-from autoft.tuner.tables import chosen, history_table, summarise, to_json, trials_table
+from autoft.tuner.tables import chosen, history_table, summarise, trials_table
 
 _MODEL = "model"
 """In the place of a trial's number: what best_model.safetensors holds, where that is no trial's own weights."""

@@ -69,7 +69,9 @@ def fork_server() -> ForkServer | None:
 
 def begin(address: str | None) -> None:
     """Start the fork server before anything large is imported, if Ray will be this machine's and the search's own."""
-    if not (address or os.environ.get("RAY_ADDRESS")):
+    ray = sys.modules.get("ray")
+    running = ray is not None and ray.is_initialized()
+    if not (running or address or os.environ.get("RAY_ADDRESS")):
         fork_server()
 
 

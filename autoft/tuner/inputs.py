@@ -1,8 +1,7 @@
-"""What a caller may give as model and data, and how a run remembers what it searched."""
+"""The caller's own module, what a model is tried with, and how a run remembers what it searched."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,27 +11,21 @@ from autoft.errors import ConfigError, RunError
 from autoft.recipe import Recipe
 from autoft.record import InputSpec, Objective
 
-Model: TypeAlias = str | nn.Module
-Data: TypeAlias = str | Path | Sequence[Any]
+if TYPE_CHECKING:
+    from autoft.tuner.given import Model
 
 
-def model_name(model: Model) -> str:
-    """A timm name as it is; an own module by its qualified class name."""
-    if isinstance(model, str):
-        return model
+def own_module(model: "Model | None") -> nn.Module | None:
+    """The caller's module, if it gave one.
+
+    Raises:
+        ConfigError: it gave something else.
+    """
+    if model is None or isinstance(model, str):
+        return None
     if isinstance(model, nn.Module):
-        return f"{type(model).__module__}.{type(model).__qualname__}"
+        return model
     raise ConfigError(f"model: must be the name of a timm model or an nn.Module, got {type(model).__name__}")
-
-
-def own_module(model: Model | None) -> nn.Module | None:
-    """The caller's module, if it gave one."""
-    return model if isinstance(model, nn.Module) else None
-
-
-def data_source(data: Data | None) -> str | None:
-    """A path or built-in name as text; None for datasets, which no file can name."""
-    return str(data) if isinstance(data, str | Path) else None
 
 
 def example_batch(spec: InputSpec, rows: int = 2) -> dict[str, torch.Tensor]:

@@ -1,10 +1,12 @@
 """Who looks on while a search runs: the seam between the search and whatever shows it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from autoft.record import Evaluation, ModelCard, Objective, TrialRecord
-from autoft.tuner.forecast import Forecast
+
+if TYPE_CHECKING:
+    from autoft.tuner.forecast import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class SearchPlan:
     time_left_s: float | None
     finished_trials: int
     """Trials that an earlier start of the same run has finished."""
-    forecast: Forecast | None = None
+    forecast: "Forecast | None" = None
     """What is kept, and what it will cost."""
     saved_s: float = 0.0
     """Seconds that earlier starts of the same run have saved by reading activations."""

@@ -24,7 +24,8 @@ from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
-from autoft.tuner.inputs import Data, example_batch
+from autoft.tuner.given import Data
+from autoft.tuner.inputs import example_batch
 from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy

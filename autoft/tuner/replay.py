@@ -16,7 +16,8 @@ from autoft.recipe import Provenance, Recipe
 from autoft.record import Curve, Decision, Evaluation, Objective
 from autoft.training import TrialResult, fit, go_on, save_model
 from autoft.tuner.conclude import versions
-from autoft.tuner.inputs import Data, Model, model_name, own_module
+from autoft.tuner.given import Data, Model, model_name
+from autoft.tuner.inputs import own_module
 from autoft.tuner.layout import faster_format
 from autoft.tuner.prepare import Ground, lay_ground, measurements_of
 
@@ -57,7 +58,7 @@ def fine_tune(
     recipe: Recipe,
     data: Data,
     *,
-    model: Model | None = None,
+    model: "Model | None" = None,
     metric: str | None = None,
     report: Callable[[Evaluation], Decision] | None = None,
     device: str | None = None,

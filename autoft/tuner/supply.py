@@ -12,7 +12,7 @@ from autoft.data import DataHandle, open_data
 from autoft.errors import AutoftError, StorageError
 from autoft.recipe import DataConfig
 from autoft.shards import ShardStore, default_max_bytes, default_root, default_roots
-from autoft.tuner.inputs import Data
+from autoft.tuner.given import Data
 from autoft.tuner.worker import WorkerContext
 
 

@@ -1,6 +1,5 @@
 """The tables and figures of a run, made from records alone."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -130,23 +129,6 @@ def summarise(  # noqa: PLR0913 - all that a summary tells
         "plan": forecast.plain() if forecast else None,
         "notes": [*notes, *surprise],
     }
-
-
-def to_json(summary: Mapping[str, Any]) -> str:
-    """One line of JSON without NaN."""
-    return json.dumps(_finite(summary), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float() if value != value or abs(value) == float("inf"):  # noqa: PLR0124
-            return None
-        case Mapping():
-            return {key: _finite(part) for key, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case _:
-            return value
 
 
 def _baseline(record: TrialRecord, objective: Objective, test: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:

@@ -139,10 +139,30 @@ def test_the_check_itself_sees_what_is_forbidden(name, text, expected, monkeypat
         "import autoft.cli.main as m\ntry: m.app(['--help'])\nexcept SystemExit: pass",
         "import autoft.cli.main as m\ntry: m.app(['search', '--help'])\nexcept SystemExit: pass",
         "import autoft.cli.main as m\ntry: m.app(['--version'])\nexcept SystemExit: pass",
+        "from autoft.tuner.observer import Silent",
     ],
-    ids=["following and fetching jobs", "import autoft", "autoft --help", "autoft search --help", "autoft --version"],
+    ids=[
+        "following and fetching jobs",
+        "import autoft",
+        "autoft --help",
+        "autoft search --help",
+        "autoft --version",
+        "an observer",
+    ],
 )
 def test_nothing_heavy_is_loaded_by(program):
     program += "\nimport sys; print(sorted({'torch', 'ray', 'timm', 'optuna', 'pandas', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_bad_settings_are_told_before_anything_large_is_loaded():
+    program = """
+import sys, autoft
+try:
+    autoft.search("resnet18", "digits", overrides=["search.num_sample=3"])
+except autoft.AutoftError as error:
+    print("num_samples" in str(error), sorted({"torch", "ray", "timm", "pandas", "sklearn"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\n"
