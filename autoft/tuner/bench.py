@@ -12,7 +12,6 @@ from torch import nn
 from autoft.cache import ActivationCache, Reuse
 from autoft.data import DataHandle
 from autoft.data.folds import held_out
-from autoft.heap import keep_freed
 from autoft.model import LoadedModel, load_model
 from autoft.recipe import ModelConfig, Recipe
 from autoft.record import Objective
@@ -88,14 +87,15 @@ class Bench:
 
     Args:
         open_context: gives the context; what it raises is told as the trial's crash.
+        base: the model, where this process has it already.
     """
 
-    def __init__(self, open_context: Callable[[], WorkerContext]) -> None:
+    def __init__(self, open_context: Callable[[], WorkerContext], base: LoadedModel | None = None) -> None:
         self.notes: list[str] = []
         """Sentences that belong to the search's result."""
         self._open_context = open_context
         self._context: WorkerContext | None = None
-        self._base: tuple[int, LoadedModel] | None = None
+        self._base: tuple[int, LoadedModel] | None = (base.seed, base) if base else None
         """The seed of its head, and the model."""
         self._cache: ActivationCache | None = None
         self._tree: StageTree | None = None
@@ -105,7 +105,6 @@ class Bench:
         """What all trials share; torch uses its number of threads from then on."""
         if self._context is None:
             self._context = self._open_context()
-            keep_freed()
         torch.set_num_threads(self._context.threads)
         return self._context
 

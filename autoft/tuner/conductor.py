@@ -192,6 +192,15 @@ class Conductor:
         cut = any(record.reason == BUDGET for record in records) or not (enough or self._all_drawn)
         return (self.used_up if cut else None) or enough or "no recipe of the search space is left untried"
 
+    @property
+    def ahead(self) -> Mapping[str, Any] | None:
+        """The recipe of the trial that would be started next; None where another goes on, or none can start."""
+        records = self.records
+        if self._waiting or self._all_drawn or self.failed or self.used_up or len(self._live) >= self.slots:
+            return None
+        proposal = None if self.policy.thaw(records) else self.policy.next(records)
+        return proposal.recipe if proposal else None
+
     @unbroken()
     def next_trial(self) -> Assignment | Turn:
         """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""

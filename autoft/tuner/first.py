@@ -39,7 +39,9 @@ def probed(
     options = head_options(space, base) or {"base": {}}
     openings = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card) if recipe.stages[0].head_only]
     here = replace(context, device=device_here(context.device))
-    return probe_once(ledger, here, base, options, openings=openings, deadline=deadline, notify=notify)
+    return probe_once(
+        ledger, here, base, options, openings=openings, loaded=ground.loaded, deadline=deadline, notify=notify
+    )
 
 
 def first_in_line(

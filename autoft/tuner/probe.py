@@ -22,7 +22,7 @@ import torch
 from autoft.cache import ActivationCache, Need, Prepared
 from autoft.data.metrics import Array
 from autoft.errors import AutoftError
-from autoft.model import LoadedModel, Manner, load_model, make_ready
+from autoft.model import LoadedModel, Manner, make_ready
 from autoft.recipe import Recipe
 from autoft.record import Objective, best_evaluation
 from autoft.streams import stream
@@ -75,13 +75,14 @@ class Probed:
         return cls(**{**plain, "depths": {int(depth): value for depth, value in plain["depths"].items()}})
 
 
-def probe_once(
+def probe_once(  # noqa: PLR0913 - all that a probe looks at
     ledger: Ledger,
     context: WorkerContext,
     base: Recipe,
     options: Mapping[str, Mapping[str, Any]],
     *,
     openings: Sequence[Recipe],
+    loaded: LoadedModel,
     deadline: float | None = None,
     notify: Callable[[str], None],
 ) -> Probed | None:
@@ -93,6 +94,7 @@ def probe_once(
         base: the base recipe.
         options: by name, the changes that make the head stages which the search space offers.
         openings: other recipes whose opening head stages are worth training beside them.
+        loaded: the model; it stays as it is.
         deadline: seconds since the epoch at which trials are to end.
         notify: told in a sentence when there is none.
     """
@@ -102,7 +104,7 @@ def probe_once(
         return None
     try:
         with thread_count(context.threads):
-            found = _Probe.of(context, base, deadline).run(options, openings)
+            found = _Probe.of(context, base, loaded, deadline).run(options, openings)
     except OutOfTimeError:
         notify("probe: left out, the time budget is too short for it")
         return None
@@ -126,17 +128,10 @@ class _Probe:
     deadline: float | None
 
     @classmethod
-    def of(cls, context: WorkerContext, base: Recipe, deadline: float | None) -> Self:
+    def of(cls, context: WorkerContext, base: Recipe, loaded: LoadedModel, deadline: float | None) -> Self:
         """With a copy of the model as the workers have it."""
         left_s = math.inf if deadline is None else deadline - time.time()
-        loaded = load_model(
-            context.model,
-            num_outputs=context.data.task.num_outputs,
-            module=context.module,
-            example=context.example,
-            seed=context.seed,
-            image_size=context.image_size,
-        )
+        loaded = loaded.reset(seed=context.seed)
         device = torch.device(context.device)
         manner = Manner.of(base.optimisation, device)
         make_ready(loaded.module, device, channels_last=manner.channels_last)

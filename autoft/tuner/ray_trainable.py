@@ -16,6 +16,7 @@ import ray
 from ray import cloudpickle, tune
 
 from autoft.files import translated
+from autoft.heap import keep_freed
 from autoft.tuner.bench import Work
 from autoft.tuner.confirmation.runs import ticket
 from autoft.tuner.layout import Slots, check_device
@@ -83,7 +84,8 @@ class Parcel:
         return cls(content, tuple(sys.path), meeting, _node(), slots.workers, slots.gpus >= 1)
 
     def open(self) -> WorkerContext:
-        """The context, in a worker process."""
+        """The context, in a worker process, which keeps the memory that training frees."""
+        keep_freed()
         sys.path.extend(path for path in self.paths if path not in sys.path)
         context, supply = cloudpickle.loads(self.content)
         assert isinstance(context, WorkerContext)

@@ -27,6 +27,7 @@ from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.given import Data, Given
 from autoft.tuner.inputs import check_identity, identity, own_module
+from autoft.tuner.known import tell_known
 from autoft.tuner.latency import kept_latency
 from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here, room_for, wanted
 from autoft.tuner.observer import Observer, SearchPlan
@@ -128,6 +129,7 @@ class _OpenSearch:
         context = replace(self.context, confirming=confirmation.told if confirmation else None)
         try:
             slots = forecast.layout.slots
+            tell_known(conductor, context, self.ground.loaded)
             now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
             run_on_ray(relay, context, slots, folder.scratch, supply=supply, room=now, borrowed=ray.borrowed)
             relay.settle()

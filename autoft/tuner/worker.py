@@ -18,6 +18,7 @@ import torch
 from autoft.errors import StorageError
 from autoft.files import patiently, write_text
 from autoft.heap import give_back
+from autoft.model import LoadedModel
 from autoft.record import Curve, Evaluation
 from autoft.training import ALONE, Ranks, StagedTrainer
 from autoft.tuner.bench import Bench, Confirming, Work, WorkerContext
@@ -125,10 +126,13 @@ class Worker:
     Args:
         open_context: gives the context; what it raises is told as the trial's crash.
         team: the other ranks.
+        base: the model, where this process has it already.
     """
 
-    def __init__(self, open_context: Callable[[], WorkerContext], team: Team | None = None) -> None:
-        self._bench, self._team = Bench(open_context), team or Alone()
+    def __init__(
+        self, open_context: Callable[[], WorkerContext], team: Team | None = None, base: LoadedModel | None = None
+    ) -> None:
+        self._bench, self._team = Bench(open_context, base), team or Alone()
         self._trainer: StagedTrainer | None = None
         self._untold: Curve = ()
         self._folder: Path | None = None
