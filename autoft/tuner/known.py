@@ -21,7 +21,7 @@ def tell_known(conductor: Conductor, context: WorkerContext, loaded: LoadedModel
         context: what workers are given.
         loaded: the model; it stays as it is.
     """
-    here = replace(context, device=device_here(context.device))
+    here = replace(context, device=device_here(context.device), reuse=None)  # nothing is left to compute
     worker: Worker | None = None
     with thread_count(context.threads):
         while _is_known(conductor, here, loaded):
