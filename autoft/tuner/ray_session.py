@@ -30,6 +30,8 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
 }
+_NO_OTHER_WORKERS = ("RAY_prestart_worker_first_driver", "0")
+"""Those that Ray starts ahead of need are no forks, and would wait in vain."""
 _OBJECT_STORE_BYTES = 200 * 2**20
 _HEAD_START_S = 0.2
 """Data that are not there are found within this time; then Ray is not started at all."""
@@ -158,6 +160,7 @@ class RaySession:
                 provide_token()
                 if server := fork_server():
                     own["runtime_env"] = {"py_executable": server.python}
+                    os.environ.setdefault(*_NO_OTHER_WORKERS)
             with _sigterm_kept():
                 ray.init(
                     address=self.address,
