@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from autoft.data import BUILTINS
+from autoft.data import BUILT_IN
 from autoft.errors import ConfigError, DetachedError
 from autoft.jobs.access import access_to
 from autoft.jobs.job import new_id
@@ -137,7 +137,7 @@ def checked(config: SearchConfig, working_dir: Path | None, notify: Callable[[st
 
 
 def _check_source(source: str, working_dir: Path | None) -> None:
-    if source in BUILTINS or PurePosixPath(source).is_absolute():
+    if source in BUILT_IN or PurePosixPath(source).is_absolute():
         return
     if working_dir is None:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from autoft.data import BUILTINS
+from autoft.data import BUILT_IN
 from autoft.jobs.order import CONFIG_FILE, Order
 from autoft.recipe import yaml
 from autoft.tuner.config import SearchConfig
@@ -24,7 +24,7 @@ def search_options(order: Order, folder: Path, home: Path) -> dict[str, Any]:
     config = SearchConfig.parse(yaml.load(file), where=CONFIG_FILE)
     changes = {"output.storage_path": order.kept_in(home)}
     source, weights = config.data.source or "", config.model.weights
-    if source not in BUILTINS and (folder / source).exists():
+    if source not in BUILT_IN and (folder / source).exists():
         changes["data.source"] = str(folder / source)
     if (folder / weights).is_file():
         changes["model.weights"] = str(folder / weights)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoft.data import check_named
+from autoft.errors import ConfigError
 from autoft.recipe import parse_assignment
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.fork_server import begin
@@ -125,7 +127,17 @@ def resume(  # noqa: PLR0913 - the options of a search
 
 
 def _run(config: SearchConfig, given: Given, observer: Observer, started_at: float | None) -> "SearchResult":
-    """Have workers' imports begin beside this process's own, then import what searches."""
+    """Have workers' imports begin beside this process's own, then import what searches.
+
+    Raises:
+        ConfigError: there are no data.
+        DataError: under this name there are none.
+    """
+    source = given.data if given.data is not None else config.data.source
+    if source is None:
+        raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
+    if isinstance(source, str | Path):
+        check_named(source)
     began = time.time() if started_at is None else started_at
     begin(given.address)
     from autoft.tuner.session import run_search

@@ -74,8 +74,7 @@ def run_search(config: SearchConfig, given: Given, observer: Observer, started_a
         AutoftError: a member of its tree for each thing that can be wrong; the run can always be resumed.
     """
     source = given.data if given.data is not None else config.data.source
-    if source is None:
-        raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
+    assert source is not None, "checked before"
     base = config.base_recipe()
     name = config.output.name or default_name(base.model.name, config.data.source or "")
     folder = folder_of(config.output.storage_path, name)

@@ -28,7 +28,7 @@ import yaml
 
 import autoft
 from autoft.model import complete
-from autoft.tuner import search as searching
+from autoft.tuner import session
 from autoft.tuner.observer import Silent
 
 MODEL = "tf_efficientnet_lite0"
@@ -80,14 +80,14 @@ def run(name, data, folder, reuse, memory_format):
     """Seconds, and the metrics of all evaluations by trial."""
     os.environ["AUTOFT_CACHE_DIR"] = str(folder / "cache")
     watch = Watch()
-    original = searching.build_policy
+    original = session.build_policy
 
     def policy_of_the_list(config, ground, *rest, **options):
         recipes = tuple(listed(name, ground))
         policy = original(config, ground, *rest, **options)
         return replace(policy, baselines=recipes, num_samples=len(recipes), portfolio=())
 
-    searching.build_policy = policy_of_the_list
+    session.build_policy = policy_of_the_list
     try:
         result = autoft.search(
             MODEL,
@@ -107,7 +107,7 @@ def run(name, data, folder, reuse, memory_format):
             },
         )
     finally:
-        searching.build_policy = original
+        session.build_policy = original
     curves = {record.number: [dict(e.metrics) for e in record.curve] for record in result.records}
     first = min(path.stat().st_mtime for path in result.path.glob("trials/*/worker_pid"))
     return watch.last - first, curves, result.summary

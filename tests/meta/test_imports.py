@@ -156,13 +156,18 @@ def test_nothing_heavy_is_loaded_by(program):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_bad_settings_are_told_before_anything_large_is_loaded():
-    program = """
+@pytest.mark.parametrize(
+    ("data", "setting", "told"),
+    [("digits", "search.num_sample=3", "num_samples"), ("no/photos", "search.num_samples=3", "no/photos")],
+    ids=["a setting", "data"],
+)
+def test_what_is_wrong_is_told_before_anything_large_is_loaded(data, setting, told):
+    program = f"""
 import sys, autoft
 try:
-    autoft.search("resnet18", "digits", overrides=["search.num_sample=3"])
+    autoft.search("resnet18", {data!r}, overrides=[{setting!r}])
 except autoft.AutoftError as error:
-    print("num_samples" in str(error), sorted({"torch", "ray", "timm", "pandas", "sklearn"} & set(sys.modules)))
+    print({told!r} in str(error), sorted({{"torch", "ray", "timm", "pandas", "sklearn"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True []\n"

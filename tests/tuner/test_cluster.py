@@ -16,7 +16,7 @@ from autoft.tuner.config import ResourcesSection
 from autoft.tuner.layout import Node, Slots, room_for
 from autoft.tuner.observer import Silent
 from autoft.tuner.ray_session import ray_session
-from autoft.tuner.search import slots_now
+from autoft.tuner.session import slots_now
 
 pytestmark = pytest.mark.slow
 PLAIN = {"confirm": "off", "reuse": "off"} | {f"search.{name}": "off" for name in ("gains", "probe", "forgetting")}
