@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from autoft.errors import ModelError, WeightsError
 from autoft.model import hub
@@ -137,6 +138,8 @@ def own_model(config: ModelConfig, module: nn.Module, x: ModelInput | None) -> t
         model = copy.deepcopy(module)
     except (TypeError, RuntimeError) as error:
         raise ModelError(f"{config.name}: the module cannot be copied: {error}; make it copy.deepcopy-able") from error
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise ModelError(f"{config.name}: has lazy layers without parameters yet; call it once on a batch of your data")
     model.requires_grad_(requires_grad=True)
     origin = _own_origin(model, x)
     match config.weights:

@@ -1,6 +1,7 @@
 """One forward pass, watched: the order of the calls and the multiply-adds of every module."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,9 +56,15 @@ def watch(name: str, module: nn.Module, x: ModelInput) -> Trace:
         fields = {"input": x} if isinstance(x, Tensor) else x
         shapes = ", ".join(f"{field} {tuple(tensor.shape)}" for field, tensor in fields.items())
         text = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(
-            f"{name}: does not run on {shapes}: {text}; choose another data.image_size, or feed what it takes"
-        ) from error
+        raise ModelError(f"{name}: does not run on {shapes}: {text}; {_remedy(fields)}") from error
+
+
+def _remedy(fields: Mapping[str, Tensor]) -> str:
+    """What to do about input that a module does not take."""
+    images = [tensor.shape for tensor in fields.values() if tensor.dim() == 4]
+    if any(shape[1] > 4 >= shape[3] for shape in images):
+        return "feed what it takes; if these are images (H, W, C), give them as (C, H, W), or as uint8"
+    return "choose another data.image_size, or feed what it takes" if images else "feed what it takes"
 
 
 def _note_order(name: str, order: dict[str, None]) -> Any:

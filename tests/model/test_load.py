@@ -170,11 +170,12 @@ def test_head_dropout_on_ones_own_module():
     [
         (Net(), {"drop_path_rate": 0.1}, "model.drop_path_rate: cannot be set on a module of your own, got 0.1"),
         (nn.Sequential(nn.Conv1d(2, 4, 1)), {}, "has no nn.Linear inside that could become the head"),
-        (nn.Sequential(nn.Linear(5, 4)), {}, r"Net: does not run on input \(2, 3\): mat1 and mat2"),
+        (nn.Sequential(nn.Linear(5, 4)), {}, r"Net: does not run on input \(2, 3\): mat1 and mat2.*; feed"),
+        (nn.Sequential(nn.LazyLinear(4)), {}, "has lazy layers without parameters yet; call it once on a batch"),
         (nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (2, 2))), {}, r"must return \(batch, 4\), got \(2, 2, 2\)"),
         (nn.LSTM(3, 4), {}, "has no nn.Linear inside"),
     ],
-    ids=["drop path", "no linear", "other input", "other output", "tuple"],
+    ids=["drop path", "no linear", "other input", "lazy", "other output", "tuple"],
 )
 def test_modules_that_do_not_suit_are_refused(module, settings, message):
     with pytest.raises(ModelError, match=message):
@@ -190,3 +191,10 @@ def test_fields_become_the_argument_of_a_module():
     x, y = torch.ones(1), torch.zeros(1)
     assert model_input({"input": x}) is x
     assert model_input({"input": x, "mask": y}) == {"input": x, "mask": y}
+
+
+def test_channels_in_the_last_place_are_guessed_from_the_shape():
+    with pytest.raises(
+        ModelError, match=r"does not run on input \(2, 8, 8, 3\).*; if these are images \(H, W, C\), give"
+    ):
+        load_model(random("test_resnet"), num_outputs=2, example={"input": torch.zeros(2, 8, 8, 3)})

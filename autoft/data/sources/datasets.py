@@ -50,7 +50,7 @@ class DatasetItems:
         """
         dataset, number = self.places[index].tolist()
         value, target = self.datasets[dataset][number]
-        arrays = _arrays(value)
+        arrays = _arrays(value, self.names[index])
         if _item_digest(arrays, target) != self.digests[index]:
             raise DataError(
                 f"{self.names[index]}: the Dataset gives another value each time it is read; take random augmentation "
@@ -119,7 +119,7 @@ class _Reader:
             name = f"{split}/{index:0{width}}"
             try:
                 value, target = _pair(dataset[index], name)
-                arrays = _arrays(value)
+                arrays, plain = _arrays(value, name), _plain(target, name)
             except OSError:
                 self.lost.append(name)
                 continue
@@ -127,7 +127,7 @@ class _Reader:
             self.names.append(name)
             self.places.append((number, index))
             self.digests.append(_item_digest(arrays, target))
-            self.targets.append(_plain(target, name))
+            self.targets.append(plain)
 
     def _check(self, arrays: Mapping[str, NDArray[Any]], name: str) -> None:
         images = set(arrays) == {"input"} and arrays["input"].dtype == np.uint8
@@ -163,19 +163,20 @@ def _pair(item: Any, name: str) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _arrays(value: Any) -> dict[str, NDArray[Any]]:
+def _arrays(value: Any, name: str) -> dict[str, NDArray[Any]]:
     """An input as arrays; a single one is called ``input``."""
     if isinstance(value, Mapping):
-        return {str(name): _array(part) for name, part in value.items()}
-    return {"input": _pixels(value) if isinstance(value, Image.Image) else _array(value)}
+        return {str(key): _array(part, name) for key, part in value.items()}
+    return {"input": _pixels(value) if isinstance(value, Image.Image) else _array(value, name)}
 
 
-def _array(value: Any) -> NDArray[Any]:
+def _array(value: Any, name: str) -> NDArray[Any]:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-        raise DataError(f"an input must be a tensor, a dict of tensors or an image, got {type(value).__name__}")
+        what = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise DataError(f"{name}: an input must be a tensor of numbers, a dict of such or an image, got {what}")
     return value
 
 

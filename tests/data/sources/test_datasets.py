@@ -184,8 +184,12 @@ BAD = {
         (GOOD, Listed([(torch.zeros(3), 0)])),
         r"val/000000: its input is input: float32 \(3,\), but that of the first item input: float32 \(2,\)",
     ),
-    "inputs that are no tensors": ((GOOD, Listed([("text", 0)])), "an input must be a tensor, a dict .* got str"),
-    "targets that are nothing": ((GOOD, Listed([(torch.zeros(2), None)])), "a target must be .* got NoneType"),
+    "inputs that are no tensors": ((GOOD, Listed([("text", 0)])), "val/000000: an input must be a tensor .* got str"),
+    "complex numbers": ((GOOD, Listed([(torch.zeros(2) * 1j, 0)])), "got an array of complex64"),
+    "targets that are nothing": (
+        (GOOD, Listed([(torch.zeros(2), None)])),
+        "val/000000: a target must be .* got NoneType",
+    ),
     "targets of several shapes": ((GOOD, Listed([(torch.zeros(2), [1, 0])])), "targets differ in shape"),
     "uint8 that is no image": (
         (Listed([(torch.zeros(4, 5, 6, dtype=torch.uint8), 0)]), GOOD),
