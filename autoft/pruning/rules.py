@@ -15,7 +15,7 @@ class Rule(Protocol):
     """``(curve, peers, objective) -> Decision``; the curve's last evaluation is the one to judge by.
 
     Peers are the curves of the study's other trials, as far as they came. A rule never judges by an evaluation
-    within the warm-up after an unfreeze, unless it is non-finite.
+    within the warm-up after an unfreeze, or within a cool-down, unless it is non-finite.
     """
 
     def __call__(self, curve: Curve, peers: Sequence[Curve], objective: Objective, /) -> Decision:
@@ -97,7 +97,7 @@ class Dominated:
 
     def __call__(self, curve: Curve, peers: Sequence[Curve], objective: Objective, /) -> Decision:
         """Stop, or go on."""
-        if not curve or curve[-1].warming_up:
+        if not curve or not curve[-1].comparable:
             return CONTINUE
         stage = curve[-1].stage
         places = [place for place, e in enumerate(curve, start=1) if e.stage == stage and not e.warming_up]
@@ -140,8 +140,8 @@ class Plateau:
 
 
 def _this_stage(curve: Curve) -> Curve:
-    """The evaluations of the stage that the curve ends in, without those in its warm-up; none while it warms up."""
-    if not curve or curve[-1].warming_up:
+    """Evaluations of the stage that the curve ends in, but for its warm-up; none while it warms up or cools down."""
+    if not curve or not curve[-1].comparable:
         return ()
     return tuple(e for e in curve if e.stage == curve[-1].stage and not e.warming_up)
 

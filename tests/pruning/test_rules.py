@@ -164,3 +164,18 @@ class TestPlateau:
 
 def test_nothing_lets_every_trial_go_on(curve):
     assert Nothing()(curve([math.nan]), (), SCORE) == CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        pytest.param(Overfit(5), {"val_loss": RISING, "train_loss": FALLING}, id="overfit"),
+        pytest.param(Dominated(5), {}, id="dominated"),
+        pytest.param(Plateau(5), {}, id="plateau"),
+    ],
+)
+def test_what_a_cool_down_brings_is_waited_for(rule, told, curve):
+    peers = [curve([0.9] * 6) for _ in range(5)]
+    assert rule(curve([0.5] * 6, **told), peers, SCORE) != CONTINUE
+    assert rule(curve([0.5] * 6, **told, last={"cooled": 0.5}), peers, SCORE) == CONTINUE
+    assert rule(curve([0.5] * 6, **told, last={"cooled": 1.0}), peers, SCORE) != CONTINUE
