@@ -125,9 +125,10 @@ def _check_enough(pool: Indices, groups: NDArray[np.str_] | None, fractions: Map
     units = len(pool) if groups is None else len(np.unique(groups[pool]))
     needed = len(fractions) + 1
     if units < needed:
-        what = "items" if groups is None else "groups"
+        what, remedy = ("items", "add some") if groups is None else ("groups", "give more, or leave the groups out")
         raise DataError(
-            f"{units} {what} cannot be split into {', '.join([TRAIN, *fractions])}; at least {needed} are needed"
+            f"{units} {what} cannot be split into {', '.join([TRAIN, *fractions])}; "
+            f"at least {needed} are needed: {remedy}"
         )
 
 

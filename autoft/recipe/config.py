@@ -11,6 +11,9 @@ from autoft.errors import ConfigError, near
 
 _SUBJECT = re.compile(r"^(?:Input|Tuple|List|String|Dictionary|Value) should(?= )")
 
+_WORDS = {"a valid tuple": "a list", "a valid dictionary": "a mapping", " after validation": ""}
+"""What pydantic says in Python's words, and how it is said of YAML."""
+
 
 class Config(BaseModel):
     """A frozen section of configuration that refuses unknown keys."""
@@ -76,6 +79,8 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return f"{path}: {cause}{shown}"
         case _:
             rule = _SUBJECT.sub("must", detail["msg"].removeprefix("Value error, "), count=1)
+            for foreign, own in _WORDS.items():
+                rule = rule.replace(foreign, own)
             return f"{path}: {rule}, got {given!r}"
 
 

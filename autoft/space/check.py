@@ -40,14 +40,15 @@ def check_function(space: FunctionSpace, base: Mapping[str, Any], card: ModelCar
     """Draw a few recipes, which also finds the dimensions' names.
 
     Raises:
-        ConfigError: one line per way in which a draw is not a recipe for this model.
+        ConfigError: one line per way in which a draw is not a recipe for this model, with the first such value.
     """
-    lines: list[str] = []
+    first: dict[str, str] = {}
     for number in range(_FUNCTION_DRAWS):
         overrides = space.draw(RandomTrial(stream(0, "space", number)))
-        lines += [f"{where}: {reason}" for reason in _reasons(overrides, base, card)]
-    if lines:
-        raise ConfigError("\n".join(dict.fromkeys(lines)))
+        for reason in _reasons(overrides, base, card):
+            first.setdefault(reason.partition(", got ")[0], f"{where}: {reason}")
+    if first:
+        raise ConfigError("\n".join(first.values()))
 
 
 def _trouble(

@@ -261,6 +261,8 @@ def resolve_config(
     for path, value in changes:
         if path not in {"model", "data", "space"}:
             raw = apply_overrides(raw, {path: value}, where=where)
+    if raw.get("model") is None:
+        raise ConfigError(f"{where}: model: is required; give the name of a timm model, for example --model resnet18")
     return SearchConfig.parse(raw, where=where)
 
 

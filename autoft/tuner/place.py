@@ -73,6 +73,8 @@ def read_recipe(recipe: str | Path) -> Recipe:
         StorageError: the store refuses.
     """
     if not is_url(str(recipe)):
+        if Path(recipe).is_dir():
+            raise ConfigError(f"{recipe}: is a folder; give a recipe, such as {RunFolder(Path(recipe)).best_recipe}")
         return Recipe.load(recipe)
     url, name = parted(check(str(recipe)))
     store = Store(url)

@@ -150,7 +150,8 @@ def test_a_group_in_two_given_splits_is_refused():
 @pytest.mark.parametrize("groups", [None, np.array(["a", "a", "b", "b"])], ids=["items", "groups"])
 def test_too_few_items_or_groups_are_refused(groups):
     strata = [0, 0] if groups is None else [0, 1, 0, 1]
-    with pytest.raises(DataError, match=r"cannot be split into train, val, test; at least 3 are needed"):
+    remedy = "add some" if groups is None else "give more, or leave the groups out"
+    with pytest.raises(DataError, match=f"cannot be split into train, val, test; at least 3 are needed: {remedy}$"):
         draw(strata, groups=groups)
 
 

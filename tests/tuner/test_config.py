@@ -99,6 +99,8 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
         pytest.param("confirm=maybe", "confirm: must be on, off or a mapping of settings", id="switch"),
         pytest.param("search=3", "search: must be a mapping of settings, got 3", id="section of another kind"),
+        pytest.param("search.objectives=cost", "objectives: must be a list, got 'cost'", id="no list"),
+        pytest.param("search.objectives=[cost]", "must have at least 2 items, not 1, got ['cost']", id="short list"),
         pytest.param("space=[1]", "space: must be a mapping", id="space of another kind"),
     ],
 )
