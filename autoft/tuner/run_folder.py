@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from autoft.errors import RunError, RunLockedError
+from autoft.errors import RunError, RunLockedError, SearchInterruptedError
 from autoft.files import translated, write_text
 from autoft.recipe import yaml
 from autoft.remote import bare, is_url
@@ -136,6 +136,22 @@ class RunFolder:
         except ValueError as error:
             remedy = _PUT_BACK if given else f"{self.resuming} writes it again"
             raise RunError(f"{path}: damaged: {error}; {remedy}") from None
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """An interruption, whenever it comes and however often, says how to go on if a search has begun here.
+
+        Raises:
+            SearchInterruptedError: in the place of KeyboardInterrupt.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.exists:
+                raise
+            raise SearchInterruptedError(
+                f"{self.place}: interrupted; nothing is lost, go on with: {self.resuming}"
+            ) from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from autoft.cache.measure import Measurements
-from autoft.errors import ConfigError, SearchFailedError, SearchInterruptedError
+from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import patiently
 from autoft.pruning.replay import save_task
 from autoft.record import Objective, TrialRecord
@@ -79,7 +79,7 @@ def run_search(config: SearchConfig, given: Given, observer: Observer, started_a
     name = config.output.name or default_name(base.model.name, config.data.source or "")
     folder = folder_of(config.output.storage_path, name)
     module = own_module(given.model)
-    with worked_on(folder, observer.note) as link:
+    with folder.resumable(), worked_on(folder, observer.note) as link:
         if config.search.storage:
             check_reachable(config.search.storage)
         if not folder.exists:
@@ -138,9 +138,7 @@ class _OpenSearch:
             relay.suspend()
             with suppress(SearchFailedError):
                 self._conclude(folder, None)
-            raise SearchInterruptedError(
-                f"{folder.place}: interrupted; nothing is lost, go on with: {folder.resuming}"
-            ) from None
+            raise
         except BaseException:
             relay.suspend()
             write_tables(folder, conductor.records, conductor.objective)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoft.errors import RunError
+from autoft.errors import RunError, SearchInterruptedError
 from autoft.record import Objective, Proposal
 from autoft.study import OptunaLedger, sqlite_url
 from autoft.tuner.config import resolve_config
@@ -60,6 +60,11 @@ class TestARunThatGoesOn:
             open_ledger(folder, self.objective, None)
         assert not folder.database.exists()
 
+    def test_says_how_to_go_on_whenever_it_is_interrupted(self, folder):
+        told = r"photos: interrupted; nothing is lost, .* autoft resume /"
+        with pytest.raises(SearchInterruptedError, match=told), folder.resumable():
+            raise KeyboardInterrupt
+
     def test_is_told_to_put_back_what_no_command_writes_again(self, folder):
         with pytest.raises(RunError, match=r"split.json: is missing; put it back as it was, or start anew"):
             folder.read_json(folder.split_file)
@@ -69,3 +74,8 @@ class TestARunThatGoesOn:
         renamed = RunFolder(folder.path.rename(tmp_path / "holiday"))
         with pytest.raises(RunError, match=r"study 'holiday' at .* has no trials; .* rename its folder back"):
             open_ledger(renamed, self.objective, sqlite_url(tmp_path / "all.db"))
+
+
+def test_an_interruption_before_a_search_has_begun_is_no_more_than_that(tmp_path):
+    with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "new").resumable():
+        raise KeyboardInterrupt
