@@ -15,7 +15,7 @@ ONE_IN = 5
 
 @dataclass(frozen=True)
 class ExploringSampler:
-    """Asks ``sampler``, but ``at_random`` for every fifth trial, by its number alone."""
+    """Asks ``sampler``, but ``at_random`` for every fifth trial, by its number alone, and where it finds nothing."""
 
     sampler: Sampler
     at_random: Sampler
@@ -23,7 +23,7 @@ class ExploringSampler:
     def propose(self, records: Sequence[TrialRecord], number: int) -> Proposal | None:
         """The recipe for trial ``number``; None when every recipe of the space was tried."""
         chosen = self.at_random if number % ONE_IN == ONE_IN - 1 else self.sampler
-        return chosen.propose(records, number)
+        return chosen.propose(records, number) or self.at_random.propose(records, number)
 
     def locate(self, recipe: Recipe, origin: str) -> Proposal:
         """A proposal of a given recipe, with its coordinates if it lies in the space."""

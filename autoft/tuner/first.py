@@ -56,7 +56,8 @@ def first_in_line(
     """What the study keeps, else an earlier search's winners and the portfolio, of which the cheapest comes first.
 
     The portfolio's recipes start from the head that was the probe's best. One that begins from features which are worse
-    than those further down waits until twice its cost, and is never left out.
+    than those further down, or at a rate that broke the probe's training, waits until twice its cost, and is never left
+    out.
 
     Raises:
         UnknownNameError: the earlier search is not known.
@@ -71,7 +72,8 @@ def first_in_line(
     units = UnitCounter(model, ground.data)
 
     def cost(recipe: Recipe) -> float:
-        return units.total(recipe) * (_UNLIKELY if trained_groups(recipe, model) < needed else 1.0)
+        unlikely = trained_groups(recipe, model) < needed or (found and found.rates.exceeded(recipe, model))
+        return units.total(recipe) * (_UNLIKELY if unlikely else 1.0)
 
     def made() -> tuple[Named, ...]:
         before = earlier_study(config)

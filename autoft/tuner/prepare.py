@@ -30,6 +30,7 @@ from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
+from autoft.tuner.rates import RateLimits
 from autoft.tuner.sampler import PredictingSampler, Sampler, build_sampler
 from autoft.tuner.sampler_choice import DRAWS, ChoosingSampler
 from autoft.tuner.units import UnitCounter
@@ -111,6 +112,7 @@ def build_policy(
     *,
     predict: Predict = lambda _recipe: {},
     portfolio: Sequence[Named] = (),
+    rates: RateLimits | None = None,
 ) -> Policy:
     """The policy of a search, from its names.
 
@@ -121,9 +123,11 @@ def build_policy(
         objective: what decides.
         predict: seconds per epoch of each stage of a recipe.
         portfolio: names and recipes of what is tried after the baselines, in this order.
+        rates: what the probe has found to be too high.
     """
     constraints = Constraints(config.search.constraints, ground.loaded)
-    sampler = _sampler(config, ground, space, objective, constraints)
+    limits = rates or RateLimits()
+    sampler = _sampler(config, ground, space, objective, constraints, limits)
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
@@ -139,9 +143,16 @@ def build_policy(
 
 
 def _sampler(
-    config: SearchConfig, ground: Ground, space: SearchSpace, objective: Objective, constraints: Constraints
+    config: SearchConfig,
+    ground: Ground,
+    space: SearchSpace,
+    objective: Objective,
+    constraints: Constraints,
+    limits: RateLimits,
 ) -> Sampler:
     """The sampler of that name; of one with a model some proposals are random, and of tpe's the best.
+
+    Rates above the limits are left to those that are random.
 
     A function is called once for a proposal: it is the caller's, and may remember its calls.
     """
@@ -153,14 +164,19 @@ def _sampler(
         base=ground.recipe,
         objective=objective,
         complete=lambda recipe: complete(recipe, ground.loaded.card),
-        allow=constraints.allow,
         aims=aims,
+    )
+    if name not in MODELLING:
+        return build(name, seed=seed, allow=constraints.allow)
+    anything = build("random", seed=seed, allow=constraints.allow)
+    build = partial(
+        build, allow=lambda recipe: constraints.allow(recipe) and not limits.exceeded(recipe, ground.loaded)
     )
     sampler = build(name, seed=seed)
     if name == "tpe" and aims is None and isinstance(space, DeclaredSpace):
         others = [build(name, seed=stream_seed(seed, "draw", number)) for number in range(1, DRAWS)]
         sampler = ChoosingSampler((sampler, *others), objective)
-    return ExploringSampler(sampler, build("random", seed=seed)) if name in MODELLING else sampler
+    return ExploringSampler(sampler, anything)
 
 
 def shipped_portfolio(config: SearchConfig, ground: Ground, space: SearchSpace) -> tuple[Named, ...]:

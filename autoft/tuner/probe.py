@@ -3,10 +3,10 @@
 It reads pooled features at a few depths, where activations will be kept anyway from those, fits a linear model to each,
 and trains the head stages that trials are going to begin with, side by side.
 
-It has no learning rate range test (Smith 2017, arXiv 1506.01186): thirty steps on activations take 1.3 s of CPU time
-for the top group and 10 s for the upper half of an EfficientNet-lite0 at 96 px, which is all that a probe may cost, and
-the rate at which the loss doubles hardly differed by depth. It was 2e-3 to 6e-3 with frozen batch statistics and 4e-2
-to 2e-1 without them (digits and stamps), at the upper edge of the default space or beyond it.
+Where one full fine-tune is long enough to pay for it, a learning rate range test at the same depths tells which rates
+are too high with frozen batch statistics. On an EfficientNet-lite0 at 96 px they were those above 9e-4 (top group) and
+4e-4 (top two or four) on digits, where 1e-3 did not get off the ground and 3e-4 was best, and above 4e-3 on stamps.
+With fresh statistics training stands ten times as much, far beyond what is searched.
 """
 
 import math
@@ -27,10 +27,13 @@ from autoft.recipe import Recipe
 from autoft.record import Objective, best_evaluation
 from autoft.streams import stream
 from autoft.study import Ledger
-from autoft.training import StagedTrainer, StageKeys, StageTree, thread_count
+from autoft.training import StagedTrainer, StageKeys, StageTree, load_weights, thread_count
+from autoft.training.lengths import length_in_steps
+from autoft.training.rates import ROWS, RangeTest
 from autoft.training.source import can_train_from_cache
 from autoft.tuner.layout import core_count
 from autoft.tuner.pooled import OutOfTimeError, Pooled, linear_scores
+from autoft.tuner.rates import RateLimits, affordable
 from autoft.tuner.worker import WorkerContext
 
 PROBE = "probe"
@@ -53,6 +56,7 @@ class Probed:
     """Validation value of the head stages that the search space offers, by their name."""
     head: str | None = None
     """The best of them."""
+    rates: RateLimits = field(default_factory=RateLimits)
     seconds: float = 0.0
     text: str = ""
 
@@ -65,6 +69,7 @@ class Probed:
             "depths": depths,
             "heads": heads,
             "head": self.head,
+            "rates": {"opt": self.rates.opt, "by_depth": {str(depth): lr for depth, lr in self.rates.by_depth.items()}},
             "seconds": round(self.seconds, 3),
             "text": self.text,
         }
@@ -72,7 +77,10 @@ class Probed:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        return cls(**{**plain, "depths": {int(depth): value for depth, value in plain["depths"].items()}})
+        rates = plain.get("rates", {"opt": "", "by_depth": {}})  # a study of a version without has none
+        limits = RateLimits(rates["opt"], {int(depth): value for depth, value in rates["by_depth"].items()})
+        depths = {int(depth): value for depth, value in plain["depths"].items()}
+        return cls(**{**plain, "depths": depths, "rates": limits})
 
 
 def probe_once(  # noqa: PLR0913 - all that a probe looks at
@@ -144,24 +152,35 @@ class _Probe:
         objective = context.objective
         hands = max(1, core_count() // context.threads)  # no worker runs yet
         cache = ActivationCache(context.reuse, context.data, lambda _text: None, hands=hands) if context.reuse else None
-        depths = self._depths(cache)
+        prepared = self._prepared(cache)
+        depths = self._depths(prepared)
         heads = dict(self._heads(cache, options, openings)) if cache else {}
         best = max(heads, key=lambda name: objective.score(heads[name]), default=None)
-        text = _told(depths, objective, items=len(context.data.splits.val), depth=depth)
-        return Probed(objective.metric, depths, heads, best, time.monotonic() - began, text)
+        rates = self._rates(prepared, self._opening(self.base.override(options[best]))) if best else RateLimits()
+        text = _told(depths, rates, objective, items=len(context.data.splits.val), depth=depth)
+        return Probed(objective.metric, depths, heads, best, rates, time.monotonic() - began, text)
 
-    def _depths(self, cache: ActivationCache | None) -> dict[int, float]:
-        data, depth = self.context.data, self.loaded.card.depth
+    @property
+    def _boundaries(self) -> list[int]:
+        """Where features are read; empty where they cannot be."""
+        depth = self.loaded.card.depth
         if depth == 0 or self.loaded.chain.why_not is not None:
-            return {}
+            return []
         chosen = self.context.reuse.chosen if self.context.reuse else None
-        boundaries = spread({*(chosen or ()), depth} if chosen else set(range(1, depth + 1)), _DEPTHS)
-        needs = [Need(boundary, 1.0) for boundary in boundaries]
-        if cache is None or not chosen:
-            prepared = Prepared()
-        else:
-            with self.limit.paused():  # the trials read them too
-                prepared = cache.prepare(self.loaded, needs, manner=self.manner, should_stop=self._past_deadline)
+        return spread({*(chosen or ()), depth} if chosen else set(range(1, depth + 1)), _DEPTHS)
+
+    def _prepared(self, cache: ActivationCache | None) -> Prepared:
+        """The activations that are kept, built now where the plan has them."""
+        if cache is None or not (self.context.reuse and self.context.reuse.chosen) or not self._boundaries:
+            return Prepared()
+        needs = [Need(boundary, 1.0) for boundary in self._boundaries]
+        with self.limit.paused():  # the trials read them too
+            return cache.prepare(self.loaded, needs, manner=self.manner, should_stop=self._past_deadline)
+
+    def _depths(self, prepared: Prepared) -> dict[int, float]:
+        data, depth, boundaries = self.context.data, self.loaded.card.depth, self._boundaries
+        if not boundaries:
+            return {}
         pooled = Pooled(self.loaded, data, self.manner, prepared, self._out_of_time)
         train, val = self._sample(data.splits.train, "train"), self._sample(data.splits.val, "val")
         of_train, of_val = pooled.read(boundaries, train), pooled.read(boundaries, val)
@@ -218,6 +237,35 @@ class _Probe:
             if result and (best := best_evaluation(result.curve, context.objective)):
                 yield name, best.value
 
+    def _rates(self, prepared: Prepared, opening: Recipe) -> RateLimits:
+        """Range tests above the boundaries at which activations are kept, from the head that ``opening`` came to."""
+        context, loaded, last = self.context, self.loaded, self.base.stages[-1]
+        assert context.stages is not None, "a head was trained"
+        found = StageTree(context.stages).find(StageKeys(loaded, context.data, context.objective).key(opening, 0))
+        if found is None or last.lr is None or last.head_only or not can_train_from_cache(self.base):
+            return RateLimits()
+        train, targets = context.data.splits.train, context.data.targets
+        steps = max(1, math.ceil(len(train) / self.base.data.batch_size))
+        passes = sum(length_in_steps(stage, steps) for stage in self.base.stages) / steps * len(train)
+        own = [boundary for boundary in prepared.activations if boundary < loaded.card.depth]
+        constant_loss = context.data.task.constant_loss(targets[train], targets[train])
+        test = RangeTest(self.base, context.data.task, constant_loss, self.manner, self._out_of_time)
+        limits = dict[int, float]()
+        for boundary in affordable(loaded, own, passes=passes):
+            model = loaded.reset()
+            make_ready(model.module, torch.device(context.device), channels_last=self.manner.channels_last)
+            load_weights(model, found.weights)
+            if (limit := test.limit(model, boundary, *self._few(prepared, boundary))) is not None:
+                limits[loaded.card.depth - boundary] = float(f"{limit:.3g}")
+        return RateLimits(self.base.optimisation.opt, limits)
+
+    def _few(self, prepared: Prepared, boundary: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Activations and targets of a few items to train on."""
+        data, train = self.context.data, self.context.data.splits.train
+        items = stream(self.base.seed, "rates").choice(train, min(ROWS, len(train)), replace=False)
+        targets = torch.from_numpy(data.targets[items]).to(self.context.device)
+        return prepared.activations[boundary].read(items).to(self.context.device), targets
+
     def _opening(self, recipe: Recipe) -> Recipe:
         return recipe.model_copy(update={"stages": recipe.stages[:1]})
 
@@ -270,13 +318,19 @@ def least_promising(probed: Probed | None, objective: Objective, *, items: int) 
     return min(good)
 
 
-def _told(depths: Mapping[int, float], objective: Objective, *, items: int, depth: int) -> str:
+def _told(depths: Mapping[int, float], rates: RateLimits, objective: Objective, *, items: int, depth: int) -> str:
     if 0 not in depths:
         return "the model's features cannot be read by depth"
     text = (
         f"a linear model on the frozen features reaches {objective.metric} {depths[0]:.3f} on {items} validation items"
     )
     needed = least_promising(Probed(objective.metric, depths), objective, items=items)
-    if not needed:
-        return f"{text}, and no worse at the top than further down"
-    return f"{text}, below the top {needed} of {depth} groups {depths[needed]:.3f}: those are worth retraining"
+    text += (
+        f", below the top {needed} of {depth} groups {depths[needed]:.3f}: those are worth retraining"
+        if needed
+        else ", and no worse at the top than further down"
+    )
+    if not rates.by_depth:
+        return text
+    limits = ", ".join(f"{lr:.1e} (top {top})" for top, lr in sorted(rates.by_depth.items()))
+    return f"{text}; with frozen statistics rates break above {limits}"

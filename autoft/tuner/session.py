@@ -204,7 +204,8 @@ def _open(
     look = partial(probed, deadline=clock.deadline, notify=observer.note)
     found = look(config, space, ledger, context, ground) if outlook.predictor else None
     portfolio = first_in_line(config, ground, space, ledger, found=found, notify=observer.note)
-    policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio)
+    rates = found.rates if found else None
+    policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio, rates=rates)
     conductor = Conductor(
         ledger=ledger,
         policy=policy,

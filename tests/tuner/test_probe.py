@@ -20,6 +20,7 @@ from autoft.tuner.prepare import lay_ground, search_space, worker_context
 from autoft.tuner.probe import PROBE, Probed, least_promising, spread
 
 SCORE = Objective("accuracy", "max")
+RATES = {"path": "stages.tune.lr", "type": "float", "log": True}
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +143,23 @@ def test_a_linear_model_fits_every_kind_of_task():
         task = Task(kind, ("a", "b", "c")) if kind != "regression" else Task(kind, target_mean=3.0, target_std=2.0)
         train, val = ((x[part], targets[kind][part]) for part in parts)
         assert linear_scores(task, train, val)[best] > 0.85
+
+
+def test_where_it_can_be_paid_for_it_tells_which_rates_break_the_training(context, tmp_path):
+    torch.manual_seed(0)
+    given = {"model.name": "own", "data.test_fraction": 0.0, "stages.tune.lr": 0.5, "stages.head.epochs": 200}
+    config = resolve_config(None, [], {**given, "space": {"lr": {**RATES, "low": 0.01, "high": 10.0}}})
+    ground = lay_ground(config.base_recipe(), tiny_data(), module=TinyNet(), notify=lambda _text: None)
+    context = replace(context, data=ground.data, seed=ground.recipe.seed)
+    space, ledger, told = search_space(config, ground, None), MemoryLedger(SCORE), []
+    found = probed(config, space, ledger, context, ground, notify=told.append)
+    assert found.rates.by_depth.keys() == {1}
+    assert 0.1 < found.rates.by_depth[1] < 15.0
+    assert f"rates break above {found.rates.by_depth[1]:.1e} (top 1)" in told[0]
+    assert Probed.from_plain(ledger.meta()[PROBE]).rates == found.rates
+
+
+def test_a_study_of_a_version_without_range_tests_goes_on():
+    plain = Probed("accuracy", {0: 0.5}, {}, None).plain()
+    del plain["rates"]
+    assert Probed.from_plain(plain).rates.by_depth == {}
