@@ -24,7 +24,7 @@ from autoft.model import MICRO_BATCH, LoadedModel, make_ready, model_input, prec
 from autoft.model.memory import MemoryFormat, memory_formats
 from autoft.shards import default_root
 
-_FORMAT = 3
+_FORMAT = 4
 _FEW_ROWS, _MORE_ROWS = 8, MICRO_BATCH // 2
 """To compare settings by, and to predict from."""
 _LONGEST_S = 1.0
@@ -171,7 +171,7 @@ class Measurements:
             own = [parameter for name in group if (parameter := module.get_parameter(name)).requires_grad]
             for parameter in own:
                 parameter.grad = torch.zeros_like(parameter)
-            optimizer = torch.optim.AdamW(own or [nn.Parameter(torch.zeros(1))], lr=0.0)
+            optimizer = torch.optim.AdamW(own or [nn.Parameter(torch.zeros(1))], lr=0.0, fused=True)
             optimizer.step()
             seconds.append(_timed(optimizer.step, self._device))
             module.zero_grad(set_to_none=True)
