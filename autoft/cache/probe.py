@@ -79,8 +79,9 @@ def probe(
 ) -> dict[int, Probe]:
     """Run the prefixes on a micro-batch, and once more with other companions and places for each row.
 
-    Left out are boundaries at which anything but one tensor arrives, and those where a row depends on more than its
-    sample: noise, statistics of the batch. The model is in eval mode afterwards.
+    Left out are boundaries at which anything but one tensor arrives, those where a row depends on more than its sample:
+    noise, statistics of the batch, and those above which a module reads what one below has kept of its last call. The
+    model is in eval mode afterwards.
 
     Args:
         loaded: the model; its weights up to the largest boundary are the base's.
@@ -94,13 +95,17 @@ def probe(
     half = MICRO_BATCH // 2
     order = torch.tensor([*reversed(range(half)), *range(half)])
     other = {name: field[order.to(field.device)] for name, field in first.items()}
+    kept = _kept(loaded.module)
     expected = {boundary: (rows, row_s) for boundary, rows, row_s in _timed(loaded, first, boundaries, manner)}
+    keeps = _changed(kept, _kept(loaded.module))
     probes: dict[int, Probe] = {}
     for boundary, rows, row_s in _timed(loaded, other, boundaries, manner):
         before, before_s = expected[boundary]
         form = Form.of(before, half=manner.half)
         if form and _same(rows, before[order.to(before.device)]):
             probes[boundary] = Probe(form, tensor_digest(before), min(row_s, before_s))
+    if keeps:
+        probes = {at: found for at, found in probes.items() if _is_enough(loaded, at, first, other, manner)}
     return {boundary: found for boundary, found in probes.items() if not _shares_modes(loaded, boundary)}
 
 
@@ -133,6 +138,38 @@ def _timed(
         spent += perf_counter() - started
         yield boundary, rows, spent / MICRO_BATCH
         started = perf_counter()
+
+
+def _kept(module: nn.Module) -> list[tuple[Tensor, int]]:
+    """What the modules keep beside their parameters: tensors, alone or in lists and mappings, with their versions."""
+    found = []
+    for part in module.modules():
+        for name, value in vars(part).items():
+            values = value.values() if isinstance(value, Mapping) else value
+            several = values if isinstance(value, list | tuple | Mapping) and name != "_parameters" else [value]
+            found += [(each, each._version) for each in several if isinstance(each, Tensor)]
+    return found
+
+
+def _changed(before: list[tuple[Tensor, int]], now: list[tuple[Tensor, int]]) -> bool:
+    return len(before) != len(now) or any(
+        old is not new or version != later for (old, version), (new, later) in zip(before, now, strict=True)
+    )
+
+
+def _is_enough(
+    loaded: LoadedModel, boundary: int, part: Mapping[str, Tensor], other: Mapping[str, Tensor], manner: Manner
+) -> bool:
+    """Whether the activation is all that the tail needs: it gives the same after the prefix has seen something else."""
+    last = len(loaded.chain)
+    found = dict(walk(loaded, part, [boundary, last], manner))
+    rows = found[boundary].clone()
+    whole = dict(walk(loaded, part, [last], manner))[last]
+    for _ in walk(loaded, other, [boundary], manner):
+        pass
+    with torch.no_grad(), manner.precision(rows.device):
+        alone = loaded.chain.run(rows, boundary, last)
+    return isinstance(whole, Tensor) and isinstance(alone, Tensor) and _same(whole, alone)
 
 
 def _can_be_kept(rows: Tensor) -> bool:

@@ -82,3 +82,36 @@ def test_rows_that_depend_on_earlier_calls_are_never_kept_and_that_is_told(tmp_p
     assert found is None
     assert loaded.chain.why_not or "not a function of the item alone" in told[0]
     assert list(tmp_path.glob("activations-*")) == []
+
+
+class Lent(nn.Module):
+    """Adds what a module further down has kept of its call, as a skip connection may be written."""
+
+    def __init__(self, lender, batch):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+        self._lender, self._batch = [lender], batch
+
+    def forward(self, x):
+        kept = self._lender[0].kept
+        return self.conv(x) + (kept.mean() if self._batch else kept)
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["a row of it", "a statistic of the batch"])
+def test_what_the_tail_reads_of_the_prefix_behind_its_back_is_never_kept_from_there(tmp_path, noise, batch):
+    torch.manual_seed(0)
+    lender = BetweenItsLayers()
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), lender, Lent(lender, batch), *head)
+    example = {"input": torch.zeros(2, 3, 16, 16)}
+    loaded = load_model(ModelConfig(name="own"), num_outputs=3, module=net, example=example)
+    told = []
+    cache = ActivationCache(Reuse(tmp_path, 2**30, always=True), noise(count=64), told.append)
+    needs = [Need(boundary, 9.0) for boundary in range(1, len(loaded.chain))]
+    found = cache.prepare(loaded, needs).activations
+    lends, borrows = (next(at for at, one in enumerate(loaded.groups) if one.name == name) for name in ("1", "2"))
+    assert lends + 1 == borrows
+    assert lends in found
+    assert borrows not in found
+    assert (borrows + 1 in found) is not batch
+    assert any("not a function of the item alone" in text for text in told)
