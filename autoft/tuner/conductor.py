@@ -194,19 +194,27 @@ class Conductor:
 
     @property
     def ahead(self) -> Mapping[str, Any] | None:
-        """The recipe of the trial that would be started next; None where another goes on, or none can start."""
+        """The recipe of the trial that would be started next; None where another goes on, or none can start.
+
+        While there is no value at all, a budget that is used up keeps no trial that costs nothing from being told.
+        """
         records = self.records
-        if self._waiting or self._all_drawn or self.failed or self.used_up or len(self._live) >= self.slots:
+        over = self.used_up and self.best_value is not None
+        if self._waiting or self._all_drawn or self.failed or over or len(self._live) >= self.slots:
             return None
         proposal = None if self.policy.thaw(records) else self.policy.next(records)
         return proposal.recipe if proposal else None
 
     @unbroken()
-    def next_trial(self) -> Assignment | Turn:
-        """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time."""
+    def next_trial(self, *, free: bool = False) -> Assignment | Turn:
+        """A trial for a free worker; none while all slots are busy, so that none is drawn ahead of time.
+
+        Args:
+            free: it costs nothing, so that no budget counts.
+        """
         if len(self._live) >= self.slots:
             return Turn.WAIT
-        if self.failed or self.used_up:
+        if self.failed or (self.used_up and not free):
             return Turn.FINISHED
         number = self._go_on_with()
         if number is None:

@@ -14,7 +14,8 @@ from autoft.tuner.worker import Worker, WorkerContext
 def tell_known(conductor: Conductor, context: WorkerContext, loaded: LoadedModel) -> None:
     """Hear the next trials from this process for as long as all their stages lie in the tree.
 
-    So the first answer, a recipe and its weights, is there as soon as the probe is over.
+    So the first answer, a recipe and its weights, is there as soon as the probe is over, also where it has used up a
+    short time budget.
 
     Args:
         conductor: opened; its policy decides on these trials as on any.
@@ -26,9 +27,9 @@ def tell_known(conductor: Conductor, context: WorkerContext, loaded: LoadedModel
     with thread_count(context.threads):
         while _is_known(conductor, here, loaded):
             worker = worker or Worker(lambda: here, base=loaded)
-            given = conductor.next_trial()
+            given = conductor.next_trial(free=True)
             assert isinstance(given, Assignment), "it was the next"
-            worker.begin(given.number, given.recipe, known=given.known, until=given.until)
+            worker.begin(given.number, given.recipe, known=given.known)
             while conductor.hear(given.number, worker.step()) is Action.CONTINUE:
                 continue
 

@@ -128,7 +128,10 @@ class RaySession:
             return
         came = self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic()))
         if self.alone and self._error is not None:
-            raise SearchFailedError(f"Ray could not be started: {self._error}") from self._error
+            raise SearchFailedError(
+                f"Ray could not be started: {self._error}; nothing is lost, run the same command again when the "
+                "machine is less busy; autoft doctor tells what keeps Ray from starting"
+            ) from self._error
         if self._error is not None or not came:
             raise _unreachable(self.address, self._error or "no answer within a minute") from self._error
 

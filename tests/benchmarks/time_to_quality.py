@@ -13,7 +13,8 @@ autoft's portfolio as its first trials.
 Told per set and seed: seconds from the start of the process until the incumbent by validation first reaches, on the
 audit, the accuracy of the baseline's final incumbent; their ratio, at most 20, and 0 where autoft never reaches it or
 its final model is worse by more than the paired standard error. Beside it the same by validation. ``--without`` takes a
-part of autoft away. Each run's result is kept in OUT and not run again, so that a long list can be interrupted.
+part of autoft away, ``--budget`` ends its search, confirmation included, after so many seconds. Each run's result is
+kept in OUT and not run again, so that a long list can be interrupted.
 """
 
 import argparse
@@ -46,7 +47,7 @@ WITHOUT = {
 }
 
 
-def run(side, data, out, seed):
+def run(side, data, out, seed, budget=None):
     """Run one side as a process of its own; returns its line of JSON with the audit of every incumbent."""
     kept = out / "result.json"
     if kept.exists():
@@ -60,6 +61,8 @@ def run(side, data, out, seed):
         more = ["--points", points]
     elif side.startswith("ours-"):
         more = [WITHOUT[side.removeprefix("ours-")]]
+    if budget and side.startswith("ours"):
+        more.append(f"search.time_budget_s={budget}")
     command = [sys.executable, script, data, out, str(seed), *more]
     done = subprocess.run([str(part) for part in command], cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -156,6 +159,7 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--against", choices=["plain", "strong"], default="plain")
     parser.add_argument("--without", nargs="*", choices=WITHOUT, default=[])
+    parser.add_argument("--budget", type=float, help="seconds that autoft's side may take")
     arguments = parser.parse_args()
     out, sources = arguments.out.resolve(), {"stamps": arguments.stamps, "textile": arguments.textile, "digits": None}
     sides = ["ours", *(f"ours-{part}" for part in arguments.without)]
@@ -164,7 +168,7 @@ def main():
         for seed in arguments.seeds:
             data = out / f"{name}-{seed}"
             prepare(name, sources[name], data, seed)
-            told = {side: run(side, data, data / side, seed) for side in [*sides, arguments.against]}
+            told = {side: run(side, data, data / side, seed, arguments.budget) for side in [*sides, arguments.against]}
             for side in sides:
                 figures = compared(told[arguments.against], told[side])
                 rows.append({"set": name, "seed": seed, "side": side, **figures})

@@ -10,7 +10,7 @@ from autoft.cache import reuse_of
 from autoft.record import Action, Objective, TrialState
 from autoft.study import MemoryLedger
 from autoft.training import best_weights
-from autoft.tuner.conductor import Clock, Conductor
+from autoft.tuner.conductor import Clock, Conductor, Turn
 from autoft.tuner.config import resolve_config
 from autoft.tuner.first import probed
 from autoft.tuner.known import tell_known
@@ -88,13 +88,20 @@ def test_without_the_probe_no_trial_is_known(world, context, shared):
     assert conductor.records == ()
 
 
-def test_nothing_is_ahead_where_an_interrupted_trial_goes_on_or_the_budget_is_used_up(world):
+def test_nothing_is_ahead_where_an_interrupted_trial_goes_on(world):
     conductor = opened(world)
     assert conductor.ahead is not None
     conductor.next_trial()
     conductor.suspend()
     conductor.open()
     assert conductor.ahead is None
+
+
+def test_a_budget_that_is_used_up_leaves_the_one_answer_that_costs_nothing(world, context):
+    find(world, context)
     late = opened(world)
     late.clock = Clock(0.0, deadline=0.5, now=lambda: 1.0)
+    tell_known(late, context, world[1].loaded)
+    assert [record.state for record in late.records] == [TrialState.COMPLETE]
     assert late.ahead is None
+    assert late.next_trial() is Turn.FINISHED
