@@ -176,9 +176,7 @@ def _open(
     objective = ground.data.task.objective(config.search.metric)
     objectives = objectives_of(config.search.objectives or (), ground.data.task)
     who = identity(ground.recipe, ground.data, objective)
-    if folder.exists:
-        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.place)
-    ledger = open_ledger(folder, objective, config.search.storage)
+    ledger = _ledger(config, folder, objective, who)
     constraints = _constraints(config, ground, ledger)
     measured = measurements_of(ground, room.slots(1).runs_on)
     layout = _layout(config, ground, room, measured, ledger)
@@ -225,6 +223,13 @@ def _open(
         context = replace(context, companions=tuple(likely_head_stages(policy, space, config.search.sampler)))
     closing = Closing.of(config, started_at, outlook.reuse, retention)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
+
+
+def _ledger(config: SearchConfig, folder: RunFolder, objective: Objective, who: Mapping[str, Any]) -> Ledger:
+    """The study's, if the run is of the same model and data."""
+    if folder.exists:
+        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.place)
+    return open_ledger(folder, objective, config.search.storage)
 
 
 def _constraints(config: SearchConfig, ground: Ground, ledger: Ledger) -> Constraints:
