@@ -6,6 +6,8 @@ The public names are looked up when they are first used (PEP 562), so importing 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from autoft.lazily import looked_up
+
 if TYPE_CHECKING:
     from autoft.errors import AutoftError
     from autoft.jobs.handover import submit
@@ -48,16 +50,8 @@ __all__ = [
 ]
 
 
+_looked_up = looked_up(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value: Any = import_module("importlib.metadata").version("autoft")
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'autoft' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return import_module("importlib.metadata").version("autoft") if name == "__version__" else _looked_up(name)

@@ -3,10 +3,10 @@
 What computes is looked up when it is first used (PEP 562), so that the configuration loads without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autoft.cache.config import ReuseConfig
+from autoft.lazily import looked_up
 
 if TYPE_CHECKING:
     from autoft.cache.activations import Activations
@@ -23,9 +23,4 @@ _HOMES = {
 
 __all__ = ["ActivationCache", "Activations", "Need", "Prepared", "Reuse", "ReuseConfig", "reuse_of"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'autoft.cache' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = looked_up(__name__, _HOMES)

@@ -3,10 +3,10 @@
 What reads and computes is looked up when it is first used (PEP 562), so that a name can be checked without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autoft.data.named import BUILT_IN, check_named
+from autoft.lazily import looked_up
 
 if TYPE_CHECKING:
     from autoft.data.handle import DataHandle
@@ -25,9 +25,4 @@ _HOMES = {
 
 __all__ = ["BUILT_IN", "DataHandle", "Source", "Splits", "Task", "check_named", "open_data"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'autoft.data' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = looked_up(__name__, _HOMES)

@@ -12,6 +12,7 @@ FLOORS = {
     "files": 0,
     "heap": 0,
     "interrupts": 0,
+    "lazily": 0,
     "streams": 0,
     "recipe": 1,
     "record": 1,
