@@ -4,37 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import TinyNet, tiny_data
 
-from autoft.cache import reuse_of
 from autoft.record import Action, Objective, TrialState
 from autoft.study import MemoryLedger
 from autoft.training import best_weights
 from autoft.tuner.conductor import Clock, Conductor, Turn
-from autoft.tuner.config import resolve_config
 from autoft.tuner.first import probed
 from autoft.tuner.known import tell_known
 from autoft.tuner.observer import Silent
-from autoft.tuner.prepare import build_policy, lay_ground, search_space, worker_context
+from autoft.tuner.prepare import build_policy
 from autoft.tuner.worker import Worker
 
 SCORE = Objective("accuracy", "max")
-
-
-@pytest.fixture(scope="module")
-def world():
-    torch.manual_seed(0)
-    config = resolve_config(None, [], {"model.name": "own", "data.test_fraction": 0.0})
-    ground = lay_ground(config.base_recipe(), tiny_data(), module=TinyNet(), notify=lambda _text: None)
-    return config, ground, search_space(config, ground, None)
-
-
-@pytest.fixture
-def context(world, tmp_path):
-    _, ground, _ = world
-    reuse = replace(reuse_of(always=True), chosen=frozenset({1, 2}), root=tmp_path / "activations")
-    folder = tmp_path / "trials"
-    return worker_context(ground, SCORE, folder, threads=1, device="cpu", reuse=reuse, stages=tmp_path / "stages")
 
 
 def opened(world):

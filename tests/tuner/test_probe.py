@@ -7,7 +7,6 @@ import pytest
 import torch
 from tiny import TinyNet, tiny_data
 
-from autoft.cache import reuse_of
 from autoft.data import Task
 from autoft.record import Objective
 from autoft.space.portfolio import head_options
@@ -16,27 +15,11 @@ from autoft.training import StageKeys, StageTree, thread_count
 from autoft.tuner.config import resolve_config
 from autoft.tuner.first import first_in_line, probed
 from autoft.tuner.pooled import linear_scores
-from autoft.tuner.prepare import lay_ground, search_space, worker_context
+from autoft.tuner.prepare import lay_ground, search_space
 from autoft.tuner.probe import PROBE, Probed, least_promising, spread
 
 SCORE = Objective("accuracy", "max")
 RATES = {"path": "stages.tune.lr", "type": "float", "log": True}
-
-
-@pytest.fixture(scope="module")
-def world():
-    """A search of a tiny network in the default space."""
-    torch.manual_seed(0)
-    config = resolve_config(None, [], {"model.name": "own", "data.test_fraction": 0.0})
-    ground = lay_ground(config.base_recipe(), tiny_data(), module=TinyNet(), notify=lambda _text: None)
-    return config, ground, search_space(config, ground, None)
-
-
-@pytest.fixture
-def context(world, tmp_path):
-    _, ground, _ = world
-    reuse = replace(reuse_of(always=True), chosen=frozenset({1, 2}), root=tmp_path / "activations")
-    return worker_context(ground, SCORE, tmp_path, threads=1, device="cpu", reuse=reuse, stages=tmp_path / "stages")
 
 
 def find(world, context, ledger, told=None, **more):
