@@ -12,7 +12,7 @@ With fresh statistics training stands ten times as much, far beyond what is sear
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -255,8 +255,9 @@ class _Probe:
             model = loaded.reset()
             make_ready(model.module, torch.device(context.device), channels_last=self.manner.channels_last)
             load_weights(model, found.weights)
-            if (limit := test.limit(model, boundary, *self._few(prepared, boundary))) is not None:
-                limits[loaded.card.depth - boundary] = float(f"{limit:.3g}")
+            with suppress(RuntimeError):  # recurrent layers on a GPU give no gradients in evaluation: no limit is known
+                if (limit := test.limit(model, boundary, *self._few(prepared, boundary))) is not None:
+                    limits[loaded.card.depth - boundary] = float(f"{limit:.3g}")
         return RateLimits(self.base.optimisation.opt, limits)
 
     def _few(self, prepared: Prepared, boundary: int) -> tuple[torch.Tensor, torch.Tensor]:
