@@ -54,4 +54,7 @@ _looked_up = looked_up(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    return import_module("importlib.metadata").version("autoft") if name == "__version__" else _looked_up(name)
+    if name != "__version__":
+        return _looked_up(name)
+    globals()[name] = value = import_module("importlib.metadata").version("autoft")
+    return value

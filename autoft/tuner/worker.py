@@ -126,13 +126,13 @@ class Worker:
     Args:
         open_context: gives the context; what it raises is told as the trial's crash.
         team: the other ranks.
-        base: the model, where this process has it already.
+        base: the model, where the driver itself, which has it already, is the worker; it leaves no process number.
     """
 
     def __init__(
         self, open_context: Callable[[], WorkerContext], team: Team | None = None, base: LoadedModel | None = None
     ) -> None:
-        self._bench, self._team = Bench(open_context, base), team or Alone()
+        self._bench, self._team, self._is_driver = Bench(open_context, base), team or Alone(), base is not None
         self._trainer: StagedTrainer | None = None
         self._untold: Curve = ()
         self._folder: Path | None = None
@@ -158,7 +158,8 @@ class Worker:
         self._work, self._untold, self._failed, self._lost = Work(number, recipe, run, until), (), Report(), None
         try:
             self._folder = self._bench.context.folder(self._work)
-            patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))
+            if not self._is_driver:
+                patiently(partial(write_text, self._folder / "worker_pid", f"{os.getpid()}\n"))
             self._say(mourn(self._folder, number, self._bench.context.micro_batches))
             self._untold = self._take_up(self._work, self._folder).curve[known:]
         except LostRankError as error:

@@ -99,7 +99,7 @@ def test_a_killed_worker_costs_an_evaluation_and_no_trial(search_command, starte
 
 def test_a_second_process_on_the_same_run_is_refused(search_command, started, tmp_path):
     run = tmp_path / "run"
-    first = started(search_command("--quiet"))
+    first = started(search_command("--quiet", "--num-samples=100"))  # more than it comes to while the other starts
     wait_for((run / ".lock").exists)
     wait_for(lambda: len(states(run)) > 0)
     _, told = finish(started(command("resume", run)), code=2)

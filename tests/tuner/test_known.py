@@ -53,6 +53,7 @@ def test_the_driver_tells_the_trial_that_the_probe_has_run_as_a_worker_would(wor
     assert own.keys() == other.keys()
     assert all(torch.equal(own[name], other[name]) for name in own)
     assert sum(one.compute_s for one in told.curve) == 0.0
+    assert not (context.trials / "0000" / "worker_pid").exists(), "who ends that process ends the driver"
 
 
 def test_what_is_not_known_as_a_whole_is_left_to_the_workers(world, context):
