@@ -115,6 +115,7 @@ def _received(client: socket.socket) -> tuple[fork_client.Order, list[int]]:
 def _taken_up(order: fork_client.Order, streams: list[int], client: int) -> str:
     """Be what a new Python would be; the client, told so, waits until this process ends and its end closes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setpgid(0, 0)  # whoever ends the process group of one worker ends neither the server nor the others
     for number, stream in zip(fork_client.STREAMS, streams, strict=True):
         os.dup2(stream, number)
         os.close(stream)
