@@ -60,7 +60,7 @@ class RangeTest:
             loss = self.task.loss(forward.tail(rows), targets).mean()
             now = float(loss.detach())
             if not now <= lowest + _BROKEN * self.constant_loss:
-                return rates[max(0, len(rates) - 2)]
+                return rates[max(0, len(rates) - 2)] if rates else None
             if step == STEPS or self.should_stop():
                 break
             factor = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (STEPS - 1))

@@ -10,8 +10,6 @@ from autoft.tuner.portfolio import trained_groups
 
 _SHARE = 0.05
 """Of the cost of one full fine-tune, for all range tests: they and the linear models are to stay below a tenth."""
-_BACKWARD = 2
-"""Forward passes that the backward pass costs."""
 
 
 @dataclass(frozen=True)

@@ -66,3 +66,10 @@ def test_what_lies_below_the_boundary_stays_as_it_is_and_so_does_the_searched_mo
 
 def test_a_test_that_is_stopped_has_found_nothing():
     assert limit_of(ground_for(20.0), should_stop=lambda: True) is None
+
+
+def test_where_the_loss_is_no_number_to_begin_with_nothing_is_found():
+    ground = ground_for(20.0)
+    broken = ground.loaded.reset()
+    broken.module.get_parameter(broken.groups[-1].parameters[0]).data.fill_(float("nan"))
+    assert limit_of(ground, model=broken) is None
