@@ -120,3 +120,17 @@ def test_a_server_ends_with_the_process_that_started_it_and_its_forks_go_on(tmp_
     assert not Path(python.split()[-1]).parent.exists()
     assert client.communicate("still here\n", timeout=60)[0] == "still here\n"
     assert not fork.is_running() or fork.wait(timeout=60) is None
+
+
+def test_who_ends_the_process_group_of_a_worker_ends_neither_the_server_nor_other_workers(server, tmp_path):
+    script = tmp_path / "waits.py"
+    script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(300)\n")
+    workers = [start(server.python, script, cwd=tmp_path) for _ in range(2)]
+    one, other = (psutil.Process(int(worker.stdout.readline())) for worker in workers)
+    os.killpg(os.getpgid(one.pid), signal.SIGKILL)  # as Ray's raylet does when a worker has ended
+    workers[0].communicate(timeout=60)
+    assert not one.is_running()
+    assert other.is_running()
+    assert server.process.poll() is None
+    other.kill()
+    workers[1].communicate(timeout=60)
