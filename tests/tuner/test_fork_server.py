@@ -129,7 +129,7 @@ def test_who_ends_the_process_group_of_a_worker_ends_neither_the_server_nor_othe
     one, other = (psutil.Process(int(worker.stdout.readline())) for worker in workers)
     os.killpg(os.getpgid(one.pid), signal.SIGKILL)  # as Ray's raylet does when a worker has ended
     workers[0].communicate(timeout=60)
-    assert not one.is_running()
+    one.wait(timeout=60)
     assert other.is_running()
     assert server.process.poll() is None
     other.kill()
