@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--storage-path", type=Path, default=Path("runs"))
     options = parser.parse_args()
 
+    torch.manual_seed(0)  # a run that goes on needs the module with the weights that it began with
     module = SequenceNet()
     for group in autoft.layer_groups(module):
         print(f"{group.name}: {len(group.parameters)} parameter tensors")

@@ -36,6 +36,9 @@ def watched(search: Callable[[Observer, float], "SearchResult"], as_json: bool, 
 
 def print_outcome(result: "SearchResult") -> None:
     """Print what was found, what it is worth, and what to do with it."""
+    from autoft.tuner.run_folder import RunFolder
+
+    config = RunFolder(result.path).read_config()
     console = Console(soft_wrap=True, highlight=False)
     for part in outcome(result.summary):
         console.print(part)
@@ -46,10 +49,18 @@ def print_outcome(result: "SearchResult") -> None:
         *((("model", str(model)),) if (model := result.path / "best_model.safetensors").is_file() else ()),
         ("trials", str(result.path / "trials.csv")),
         ("look", f"autoft best {place}"),
-        ("replay", f"autoft train {quoted} --data SOURCE"),
-        ("go on", f"autoft resume {place} --time-budget 20m"),
+        ("replay", f"autoft train {quoted} --data {shlex.quote(config.data.source or 'SOURCE')}"),
+        ("go on", f"autoft resume {place} {more(result.summary, config.search.num_samples)}"),
     ):
         console.print(Text(f"{label:<8}{text}"))
+
+
+def more(summary: Mapping[str, Any], asked: int) -> str:
+    """The option that gives a search for so many trials more of what it ran out of."""
+    from autoft.tuner.conductor import BUDGET
+
+    all_tried = sum(summary["trials"].values()) >= asked and BUDGET not in summary["reasons"]
+    return f"--num-samples {2 * asked}" if all_tried else "--time-budget 20m"
 
 
 def outcome(summary: Mapping[str, Any]) -> Iterator[RenderableType]:

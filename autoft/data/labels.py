@@ -1,5 +1,6 @@
 """From raw labels to the targets of a task."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from autoft.data.metrics import TaskKind
 from autoft.data.sources.listing import LABEL_SEPARATOR, Listing
 from autoft.errors import DataError
+
+_INTEGER = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ def read_labels(listing: Listing, kind: TaskKind) -> Targets:
         case "single_label":
             return _single_label(listing)
         case "multi_label":
-            return _matrix(listing) if listing.labels.ndim == 2 else _multi_label(listing)
+            return _matrix(listing) if listing.labels.ndim > 1 else _multi_label(listing)
         case "regression":
             return _regression(listing)
 
@@ -76,7 +79,7 @@ def _numbered(listing: Listing, labels: NDArray[np.int64]) -> Targets:
 
 def _class_order(names: list[str]) -> list[int]:
     """By number when all are integers, else by name."""
-    if all(name.lstrip("-").isdecimal() for name in names):
+    if all(_INTEGER.fullmatch(name) for name in names):
         return sorted(range(len(names)), key=lambda index: (int(names[index]), names[index]))
     return sorted(range(len(names)), key=names.__getitem__)
 
@@ -102,6 +105,8 @@ def _multi_label(listing: Listing) -> Targets:
 
 def _matrix(listing: Listing) -> Targets:
     labels = listing.labels
+    if labels.ndim > 2:
+        raise DataError(f"{listing.name}: labels have shape {labels.shape}; a multi_label task needs (items, classes)")
     if labels.dtype.kind not in "fiub" or not np.isin(labels, (0, 1)).all():
         raise DataError(f"{listing.name}: labels of a multi_label task must be 0 or 1 per class; correct them")
     width = labels.shape[1]

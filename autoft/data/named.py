@@ -8,6 +8,7 @@ BUILT_IN = ("digits",)
 """Data sets that come with an installed package."""
 TABLES = frozenset({".csv", ".tsv", ".parquet"})
 ARRAYS = ".npz"
+_ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 KINDS = "an image folder, a CSV or parquet manifest, a .npz file"
 
 
@@ -28,6 +29,8 @@ def check_named(source: str | Path) -> None:
     if not path.exists():
         raise _missing(path)
     suffix = path.suffix.lower()
+    if suffix in _ARCHIVES:
+        raise DataError(f"{path}: an archive ({suffix}) is not read; unpack it, and give the folder")
     if suffix not in {*TABLES, ARRAYS}:
         raise DataError(f"{path}: a file {suffix or 'without an extension'} is not read; give {KINDS}")
 

@@ -1,5 +1,6 @@
 """What a person should know about the data before trusting a number from them, and what cannot be used at all."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,9 +86,26 @@ def check_none_lost(name: str, before: Targets, after: Targets) -> None:
 
 
 def class_notes(targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:
-    """Imbalance below 1:10, with the metric it calls for."""
-    if kind == "regression":
+    """Names that are nearly the same, and imbalance below 1:10, with the metric it calls for."""
+    return [] if kind == "regression" else [*_alike_notes(classes), *_imbalance_notes(targets, classes, kind)]
+
+
+def _alike_notes(classes: Sequence[str]) -> list[str]:
+    first: dict[str, str] = {}
+    pairs = [(first[key], name) for name in classes if first.setdefault(key := _plain(name), name) != name]
+    if not pairs:
         return []
+    told = ", ".join(f"{one!r} and {other!r}" for one, other in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+    return [f"classes whose names are the same but for case, spaces, accents' encoding or leading zeros: {told}"]
+
+
+def _plain(name: str) -> str:
+    """A class name without what people write now so, now so."""
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return (text.lstrip("0") or "0") if text.isdecimal() else text
+
+
+def _imbalance_notes(targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:
     counts = np.bincount(targets, minlength=len(classes)) if kind == "single_label" else targets.sum(axis=0)
     rare, common = int(counts.argmin()), int(counts.argmax())
     if counts[rare] * _IMBALANCE >= counts[common]:

@@ -2,11 +2,12 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from autoft.model.build import build
+from autoft.model.build import build, pretrained_cfg, size_arguments
 from autoft.model.cards import Origin
 from autoft.model.freeze import named_tensors
 from autoft.model.head import HeadDropout, drawn_from, head_names, renew_head
@@ -30,6 +31,13 @@ class Base:
     """Names of the modules in call order; empty where that is not known."""
     new_head: bool
     origin: Origin
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What ``timm.create_model`` needs beside the name to build it; nothing for the caller's own."""
+        if self.own:
+            return {}
+        return {"num_classes": self.num_outputs, **size_arguments(pretrained_cfg(self.config.name), self.image_size)}
 
     def fresh(self, config: ModelConfig, seed: int) -> nn.Module:
         """A copy in eval mode, with the drop rates of ``config`` and a new head drawn from ``seed``."""

@@ -42,11 +42,9 @@ def build(config: ModelConfig, *, image_size: int | None, num_outputs: int | Non
         ModelError: the image size or a drop rate does not suit the model.
     """
     cfg = pretrained_cfg(config.name)
-    options: dict[str, Any] = {"drop_rate": config.drop_rate}
+    options: dict[str, Any] = {"drop_rate": config.drop_rate, **size_arguments(cfg, image_size)}
     if config.drop_path_rate:
         options["drop_path_rate"] = config.drop_path_rate
-    if image_size is not None and cfg is not None and cfg.fixed_input_size:
-        options["img_size"] = image_size
     try:
         model = timm.create_model(config.name, pretrained=False, num_classes=num_outputs, **options)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
@@ -58,6 +56,11 @@ def build(config: ModelConfig, *, image_size: int | None, num_outputs: int | Non
             f"model.drop_path_rate: {config.name} has no drop path, got {config.drop_path_rate}; set it to 0"
         )
     return model
+
+
+def size_arguments(cfg: Any, image_size: int | None) -> dict[str, Any]:
+    """What timm must be told to build a model for images of this side: nothing where it takes any."""
+    return {"img_size": image_size} if image_size is not None and cfg is not None and cfg.fixed_input_size else {}
 
 
 def supports_drop_path(model: nn.Module) -> bool:

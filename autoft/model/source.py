@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from autoft.errors import ModelError, WeightsError
 from autoft.model import hub
-from autoft.model.build import build, pretrained_cfg
+from autoft.model.build import build, pretrained_cfg, size_arguments
 from autoft.model.cards import IMAGENET_MEAN, IMAGENET_STD, Origin
 from autoft.model.head import drawn_from, head_names
 from autoft.model.inputs import ModelInput
@@ -114,9 +114,8 @@ def _on_hub(config: ModelConfig, cfg: Any) -> _Found:
 
 
 def _download(config: ModelConfig, cfg: Any, image_size: int | None) -> dict[str, Tensor]:
-    options: dict[str, Any] = {"img_size": image_size} if image_size is not None and cfg.fixed_input_size else {}
     try:
-        fetched = timm.create_model(config.name, pretrained=True, **options)
+        fetched = timm.create_model(config.name, pretrained=True, **size_arguments(cfg, image_size))
     except (OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise WeightsError(f"model.weights: {config.name} could not be fetched from the hub: {text}") from error

@@ -1,7 +1,9 @@
 """Weights of a trained model: put into it, and written whole."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from torch import Tensor, nn
 from autoft.files import replacing
 from autoft.model import LoadedModel, named_tensors, set_eval
 from autoft.training.snapshot import put_back
+
+ABOUT = "autoft"
+"""In the metadata of a model file. One key, for several would be written in no particular order."""
 
 
 def load_weights(loaded: LoadedModel, weights: Mapping[str, Tensor]) -> None:
@@ -28,12 +33,17 @@ def full_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def save_model(module: nn.Module, path: Path) -> None:
+def save_model(module: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
     """Write the whole ``state_dict`` as safetensors, atomically.
+
+    Args:
+        module: whose weights.
+        path: of the file.
+        about: plain data that its header keeps as JSON under ``autoft``: what one must know to use the weights.
 
     Raises:
         StorageError: the disk refuses.
     """
-    content = safetensors.torch.save(full_state(module))
+    content = safetensors.torch.save(full_state(module), {ABOUT: json.dumps(about)})
     with replacing(path) as temporary:
         temporary.write_bytes(content)

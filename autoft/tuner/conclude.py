@@ -36,6 +36,7 @@ from autoft.tuner.probe import PROBE
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen, history_table, summarise, trials_table
+from autoft.tuner.usage import usage
 
 _MODEL = "model"
 """In the place of a trial's number: what best_model.safetensors holds, where that is no trial's own weights."""
@@ -80,9 +81,10 @@ def conclude(
     winner = ending.delivery.winner
     recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
     notes = [*ground.notes, *conductor.notes, *ending.notes]
+    about = usage(ground.loaded, ground.data, ground.recipe.data)
     if weights := ending.improved.weights or ending.delivery.read(folder):
         load_weights(ground.loaded, weights)
-        save_model(ground.loaded.module, folder.best_model)
+        save_model(ground.loaded.module, folder.best_model, about)
     else:
         notes.append(_without_weights(folder, winner))
     _with_weights(recipe, winner, objective, ending.improved).save(folder.best_recipe)
@@ -104,7 +106,7 @@ def conclude(
     front = {"pareto": pareto_front(records, objectives, ground.loaded, retained)} if objectives else {}
     known = conductor.ledger.meta()
     facts = {"probe": known.get(PROBE), **({LATENCY: known[LATENCY]} if LATENCY in known else {})}
-    summary = {**told, **ending.extra, "stopped_because": why, **front, **facts}
+    summary = {**told, **ending.extra, "stopped_because": why, **front, **facts, "model": about}
     return _written(folder, summary)
 
 

@@ -101,7 +101,7 @@ class SearchSection(Config):
     @field_validator("objectives")
     @classmethod
     def _objectives_differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names and names[0] in {COST, PARAMETERS, FORGETTING}:
+        if names and names[0] in (COST, PARAMETERS, FORGETTING):
             raise ConfigError(f"must begin with the metric that decides, got {names[0]}; put it later")
         if repeated := sorted({name for name in names or () if names and names.count(name) > 1}):
             raise ConfigError(f"must differ, got {', '.join(repeated)} more than once")
@@ -111,9 +111,9 @@ class SearchSection(Config):
     @classmethod
     def _first_objective_decides(cls, value: Any) -> Any:
         names = value.get("objectives") if isinstance(value, Mapping) else None
-        if not isinstance(names, list | tuple) or not names or names[0] in {COST, PARAMETERS, FORGETTING}:
+        if not isinstance(names, list | tuple) or not names or names[0] in (COST, PARAMETERS, FORGETTING):
             return value
-        if value.get("metric") not in {None, names[0]}:
+        if value.get("metric") not in (None, names[0]):
             raise ConfigError(f"objectives must begin with the metric, {value['metric']}, got {names[0]}")
         return {**value, "metric": names[0]}
 

@@ -14,6 +14,12 @@ from autoft.record import InputSpec, Objective
 if TYPE_CHECKING:
     from autoft.tuner.given import Model
 
+_BASE = "weights_digest"
+_OTHER_WEIGHTS = (
+    "the weights that training begins with are others: give the same file, or for a module of your own load its "
+    "weights or call torch.manual_seed before it is built"
+)
+
 
 def own_module(model: "Model | None") -> nn.Module | None:
     """The caller's module, if it gave one.
@@ -39,12 +45,20 @@ def example_batch(spec: InputSpec, rows: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
-def identity(recipe: Recipe, data: DataHandle, objective: Objective) -> dict[str, Any]:
-    """What must not change when a run goes on: trials of another model or split cannot be compared."""
+def identity(recipe: Recipe, data: DataHandle, objective: Objective, base: str) -> dict[str, Any]:
+    """What must not change when a run goes on: trials of another model or split cannot be compared.
+
+    Args:
+        recipe: that the search starts from.
+        data: opened.
+        objective: what decides.
+        base: digest of the weights below the head. Random ones are told by the seed.
+    """
     settings = recipe.data
     return {
         "model": recipe.model.name,
         "weights": recipe.model.weights,
+        _BASE: None if recipe.model.weights == "random" else base,
         "data": data.fingerprint,
         "task": settings.task,
         "image_size": settings.image_size,
@@ -57,13 +71,35 @@ def identity(recipe: Recipe, data: DataHandle, objective: Objective) -> dict[str
     }
 
 
-def check_identity(before: Mapping[str, Any], now: Mapping[str, Any], run: str) -> None:
+def check_identity(split: Mapping[str, Any], now: Mapping[str, Any], data: DataHandle, run: str) -> None:
     """Refuse to mix what cannot be compared.
+
+    Args:
+        split: the run's split.json, with its `identity`.
+        now: the `identity` of what would go on.
+        data: which it would go on with.
+        run: what the run is called.
 
     Raises:
         RunError: names what differs; nothing was changed.
     """
+    before = split["identity"]
     differing = [key for key in now if before.get(key) != now[key]]
     if differing:
         told = "; ".join(f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in differing)
-        raise RunError(f"{run}: holds another search: {told}; nothing was changed, choose another --name")
+        why = [_other_items(split, data)] if "data" in differing else []
+        why += [_OTHER_WEIGHTS] if _BASE in differing and "model" not in differing else []
+        hint = f" ({'; '.join(why)})" if why else ""
+        raise RunError(f"{run}: holds another search: {told}{hint}; nothing was changed, choose another --name")
+
+
+def _other_items(split: Mapping[str, Any], data: DataHandle) -> str:
+    """What has become of the data."""
+    before = {name for part in ("train", "val", "test") for name in split.get(part, ())}
+    gone, new = sorted(before - {*data.names}), sorted({*data.names} - before)
+    counts = [
+        f"{len(names)} {'item is' if len(names) == 1 else 'items are'} {what}, such as {names[0]}"
+        for names, what in ((gone, "gone"), (new, "new"))
+        if names
+    ]
+    return " and ".join(counts) or "the items have their names, but not their content, labels, groups or given splits"

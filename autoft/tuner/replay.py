@@ -20,6 +20,7 @@ from autoft.tuner.given import Data, Model, model_name
 from autoft.tuner.inputs import own_module
 from autoft.tuner.layout import faster_format
 from autoft.tuner.prepare import Ground, lay_ground, measurements_of
+from autoft.tuner.usage import usage
 
 FITTED_RECIPE, FITTED_MODEL = "recipe.yaml", "model.safetensors"
 
@@ -40,6 +41,8 @@ class Fitted:
     test: Mapping[str, float] | None
     """All metrics on the test split; None without one."""
     classes: tuple[str, ...]
+    about: Mapping[str, Any]
+    """How the model is used: what `save` writes into the head of its file."""
     curve: Curve
     reproduced: bool | None
     """Whether the value equals the one in the recipe's provenance exactly; None without one to compare with."""
@@ -51,7 +54,7 @@ class Fitted:
     def save(self, folder: str | Path) -> None:
         """Write the recipe and the weights (safetensors) into a folder."""
         self.recipe.save(Path(folder) / FITTED_RECIPE)
-        save_model(self.module, Path(folder) / FITTED_MODEL)
+        save_model(self.module, Path(folder) / FITTED_MODEL, self.about)
 
 
 def fine_tune(
@@ -121,6 +124,7 @@ def fine_tune(
         metrics=best.metrics,
         test=fitted.test,
         classes=ground.data.task.classes,
+        about=usage(ground.loaded, ground.data, recipe.data),
         curve=fitted.trial.curve,
         reproduced=best.value == provenance.value if comparable and provenance else None,
         notes=tuple(notes),

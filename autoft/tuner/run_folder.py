@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,17 @@ class RunFolder:
         except ValueError as error:
             remedy = _PUT_BACK if given else f"{self.resuming} writes it again"
             raise RunError(f"{path}: damaged: {error}; {remedy}") from None
+
+    def read_split(self) -> Mapping[str, Any]:
+        """The content of split.json.
+
+        Raises:
+            RunError: it is not there or was damaged.
+        """
+        split = self.read_json(self.split_file)
+        if not isinstance(split, Mapping) or not isinstance(split.get("identity"), Mapping):
+            raise RunError(f"{self.split_file}: damaged: it has no 'identity'; {_PUT_BACK}")
+        return split
 
     @contextmanager
     def resumable(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
 def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
     if isinstance(overrides, Mapping):
         return list(overrides.items())
-    return [parse_assignment(text) for text in overrides]
+    return [parse_assignment(text) for text in ([overrides] if isinstance(overrides, str) else overrides)]
 
 
 def _is_plain_space(space: Any) -> bool:

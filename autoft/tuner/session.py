@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from autoft.cache.measure import Measurements
+from autoft.data import DataHandle
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import patiently
 from autoft.pruning.replay import save_task
@@ -175,8 +176,8 @@ def _open(
 ) -> _OpenSearch:
     objective = ground.data.task.objective(config.search.metric)
     objectives = objectives_of(config.search.objectives or (), ground.data.task)
-    who = identity(ground.recipe, ground.data, objective)
-    ledger = _ledger(config, folder, objective, who)
+    who = identity(ground.recipe, ground.data, objective, ground.loaded.digest)
+    ledger = _ledger(config, folder, objective, who, ground.data)
     constraints = _constraints(config, ground, ledger)
     measured = measurements_of(ground, room.slots(1).runs_on)
     layout = _layout(config, ground, room, measured, ledger)
@@ -225,10 +226,12 @@ def _open(
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
 
 
-def _ledger(config: SearchConfig, folder: RunFolder, objective: Objective, who: Mapping[str, Any]) -> Ledger:
+def _ledger(
+    config: SearchConfig, folder: RunFolder, objective: Objective, who: Mapping[str, Any], data: DataHandle
+) -> Ledger:
     """The study's, if the run is of the same model and data."""
     if folder.exists:
-        check_identity(folder.read_json(folder.split_file).get("identity", {}), who, folder.place)
+        check_identity(folder.read_split(), who, data, folder.place)
     return open_ledger(folder, objective, config.search.storage)
 
 

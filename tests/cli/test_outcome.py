@@ -1,4 +1,6 @@
-from autoft.cli.outcome import outcome
+import pytest
+
+from autoft.cli.outcome import more, outcome
 
 
 def test_the_outcome_says_what_the_model_file_holds():
@@ -23,3 +25,16 @@ def test_the_outcome_says_what_the_model_file_holds():
     assert "0.02 better than the recipe's own weights (standard error 0.01)" in line
     assert "the best of 1 mixtures" in line
     assert line.endswith("the recipe's own weights have 0.87")
+
+
+@pytest.mark.parametrize(
+    ("trials", "reasons", "said"),
+    [
+        ({"COMPLETE": 5, "PRUNED": 3}, {"dominated": 3}, "--num-samples 16"),
+        ({"COMPLETE": 5, "PRUNED": 3}, {"budget": 1}, "--time-budget 20m"),
+        ({"COMPLETE": 5}, {}, "--time-budget 20m"),
+    ],
+    ids=["all were tried", "time was up in some", "time was up before some"],
+)
+def test_going_on_needs_more_of_what_the_search_ran_out_of(trials, reasons, said):
+    assert more({"trials": trials, "reasons": reasons}, asked=8) == said

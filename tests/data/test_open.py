@@ -128,6 +128,11 @@ def test_imbalance_is_told_with_the_metric_it_calls_for(make_folder, open_it):
     assert not open_it(make_folder({"rare": 3, "common": 30}, name="other")).notes
 
 
+def test_classes_that_are_nearly_the_same_are_told(make_folder, open_it):
+    notes = open_it(make_folder({"Cat": 3, "cat": 3, "dog": 3, "1": 3, "001": 3})).notes
+    assert any("leading zeros: '001' and '1', 'Cat' and 'cat'" in note for note in notes)
+
+
 def test_copies_of_training_images_among_the_held_out_are_told(make_folder, open_it):
     root = make_folder({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     (root / "test" / "a" / "000.png").write_bytes((root / "train" / "a" / "002.png").read_bytes())

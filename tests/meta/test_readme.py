@@ -84,9 +84,9 @@ def test_a_command_of_the_readme_runs(command, run, root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(len(fenced("python"))))
-def test_the_python_of_the_readme_runs(block, run, workspace):
-    program = fenced("python")[block].replace(
+def test_the_search_of_the_readme_runs_from_python(run, workspace):
+    (program,) = (block for block in fenced("python") if "autoft.search(" in block)
+    program = program.replace(
         "num_samples=24",
         f"num_samples=1, overrides={['data.image_size=32', *(each.removeprefix('--set=') for each in PLAIN)]}",
     )

@@ -95,6 +95,7 @@ def test_the_base_recipe_has_the_searchs_seed():
         pytest.param("search.constraints.min_retention=2", "min_retention: must be less than", id="retention"),
         pytest.param("search.constraints.max_latency_ms=0", "max_latency_ms: must be greater than 0", id="latency"),
         pytest.param("search.objectives=[accuracy]", "search.objectives: ", id="one objective"),
+        pytest.param("search.objectives=[[accuracy], cost]", "search.objectives.0: must be a valid", id="nested"),
         pytest.param("spaec=smoke", "spaec: unknown key (did you mean 'space'", id="section"),
         pytest.param("stages.tnue.lr=1", "there is no 'tnue' (did you mean 'tune'?)", id="stage"),
         pytest.param("confirm=maybe", "confirm: must be on, off or a mapping of settings", id="switch"),

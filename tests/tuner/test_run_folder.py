@@ -32,6 +32,14 @@ def test_a_new_run_does_not_take_over_the_study_of_another_one(tmp_path):
         assert len(ledger.trials()) == 1
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"identity": 3}', "no JSON"])
+def test_a_damaged_split_is_told(tmp_path, content):
+    folder = RunFolder(tmp_path)
+    folder.split_file.write_text(content)
+    with pytest.raises(RunError, match=r"split.json: damaged: .*; put it back as it was, or start anew"):
+        folder.read_split()
+
+
 class TestARunThatGoesOn:
     objective = Objective("accuracy", "max")
 

@@ -166,6 +166,7 @@ def arrays_listing(name: str, blocks: Sequence[Block], frame: Frame | None, *, w
                     f"{where}: inputs have shape {tuple(block.rows.shape)}, labels or groups have {len(column)} rows; "
                     "there must be one row per item"
                 )
+    _check_alike({block.labels.shape[1:] for block in blocks}, "labels", where)
     counts = [int(block.rows.shape[0]) for block in blocks]
     width = max(6, len(str(max(counts))))
     ends = [f"{block.split}/" if block.split else "" for block in blocks]
@@ -175,7 +176,7 @@ def arrays_listing(name: str, blocks: Sequence[Block], frame: Frame | None, *, w
     numbers = np.repeat(np.arange(len(blocks)), counts)
     places = np.stack([numbers, np.concatenate([np.arange(count) for count in counts])], axis=1)
     origin = _origin(tuple(block.rows for block in blocks), places, frame, where)
-    groups = [block.groups for block in blocks if block.groups is not None]
+    groups = [_flat(block.groups, where) for block in blocks if block.groups is not None]
     splits = np.array([block.split for block in blocks])[numbers]
     return Listing(
         name=name,
@@ -186,6 +187,18 @@ def arrays_listing(name: str, blocks: Sequence[Block], frame: Frame | None, *, w
         given=check_given(splits, where) if blocks[0].split else None,
         groups=np.concatenate(groups).astype(str) if groups else None,
     )
+
+
+def _check_alike(shapes: set[tuple[int, ...]], what: str, where: str) -> None:
+    if len(shapes) > 1:
+        raise DataError(f"{where}: {what} differ in shape ({', '.join(map(str, sorted(shapes)))}); they must be equal")
+
+
+def _flat(groups: NDArray[Any], where: str) -> NDArray[Any]:
+    """Groups (n,) or (n, 1) as (n,)."""
+    if groups.size != len(groups):
+        raise DataError(f"{where}: groups have shape {groups.shape}; there must be one per item")
+    return groups.reshape(-1)
 
 
 def check_finite(values: NDArray[Any]) -> NDArray[Any]:
@@ -222,8 +235,7 @@ def _origin(
         return ArrayImages(inputs, places, needed(frame, where))
     if dtype.kind not in "fiub":
         raise DataError(f"{where}: inputs are of type {dtype}; they must be numbers")
-    if len(shapes) > 1:
-        raise DataError(f"{where}: inputs differ in shape ({', '.join(map(str, sorted(shapes)))}); they must be equal")
+    _check_alike(shapes, "inputs", where)
     return ArrayTensors(inputs, places, {"input": FieldSpec(shapes.pop(), tensor_dtype(dtype))})
 
 
@@ -282,7 +294,7 @@ def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArr
         array = npy.read_array(file, allow_pickle=False)
     if array.ndim < 1:
         raise DataError(f"{path}: {info.filename} is a single value; it must have one row per item")
-    return np.asarray(array)
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else np.asarray(array)
 
 
 def _rows(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, store: ShardStore) -> MappedRows | ShardRows:

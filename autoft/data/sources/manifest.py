@@ -1,5 +1,6 @@
 """A manifest: a CSV or parquet table of image paths and labels."""
 
+import re
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ Table: TypeAlias = "dict[str, NDArray[Any]]"
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "group")
 _SEPARATORS = ",;\t"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _REMEDY = "give a CSV (UTF-8) or parquet file"
 
 
@@ -116,8 +118,17 @@ def _check_any_exists(origin: ImageFiles, path: Path) -> None:
     if not any((root / name).exists() for name in origin.names):
         raise DataError(
             f"{path}: none of its {len(origin.names)} files exist, the first would be {root / origin.names[0]}; "
-            "paths must be absolute, or relative to the table's folder"
+            f"{_remedy(origin.names[0])}"
         )
+
+
+def _remedy(name: str) -> str:
+    """What to do about a path at which there is nothing."""
+    if _URL.match(name):
+        return "URLs are not fetched: download the images, and give the paths of the files"
+    if "\\" in name:
+        return "write its paths with / instead of \\"
+    return "paths must be absolute, or relative to the table's folder"
 
 
 def _labels(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
@@ -129,7 +140,7 @@ def _labels(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
             f"{path}: {int(missing.sum())} of {len(cells)} rows have no label, the first is row {row}; "
             "fill them in or remove the rows"
         )
-    if cells.dtype.kind in "iufb":
+    if cells.dtype.kind in "iuf" or (cells.dtype.kind == "b" and kind == "regression"):
         return cells
     texts = _texts(_joined(cells, path, kind))
     numbers = _numbers(texts)
@@ -151,7 +162,11 @@ def _joined(cells: NDArray[Any], path: Path, kind: str) -> NDArray[Any]:
 
 
 def _numbers(texts: list[str]) -> NDArray[np.float64] | None:
-    """The cells of a CSV column of floating point numbers; integers stay text, for they may be ``01``."""
+    """The cells of a CSV column of floating point numbers; integers stay text, for they may be ``01``; so does ``1_2``,
+    which Python reads as a number.
+    """
+    if any("_" in text for text in texts):
+        return None
     try:
         numbers = np.array([float(text) for text in texts])
     except ValueError:

@@ -71,10 +71,10 @@ def test_given_splits_and_groups(write, open_it):
         write(
             x_train=COLOUR,
             y_train=LABELS,
-            groups_train=np.arange(12) // 2,
+            groups_train=np.arange(12)[:, None] // 2,
             x_test=COLOUR[:3],
             y_test=LABELS[:3],
-            groups_test=[7, 7, 7],
+            groups_test=[[7], [7], [7]],
         )
     )
     assert data.splits.plain()["test"] == ["test/000000", "test/000001", "test/000002"]
@@ -86,6 +86,7 @@ def test_text_labels_vectors_and_numbers(write, open_it):
     matrix = (RNG.random((12, 4)) < 0.5).astype(int)
     assert open_it(write(x=COLOUR, y=matrix), task="multi_label").targets.tolist() == matrix.tolist()
     assert open_it(write(x=COLOUR, y=np.array([["b"], ["a"]] * 6))).task.classes == ("a", "b")
+    assert open_it(write(x=COLOUR, y=np.array([b"caf\xc3\xa9", b"bar"] * 6))).task.classes == ("bar", "café")
     numbers = RNG.random((12, 1))
     assert np.allclose(open_it(write(x=COLOUR, y=numbers), task="regression").targets, numbers[:, 0])
 
@@ -123,6 +124,14 @@ BAD = {
     ),
     "floats as classes": ({"x": COLOUR, "y": LABELS + 0.5}, "set data.task=regression"),
     "vectors as classes": ({"x": COLOUR, "y": np.eye(12)}, "set data.task=multi_label"),
+    "labels of two shapes": (
+        {"x_train": COLOUR, "y_train": LABELS, "x_val": COLOUR, "y_val": LABELS[:, None]},
+        r"labels differ in shape \(\(\), \(1,\)\)",
+    ),
+    "groups of several columns": (
+        {"x": COLOUR, "y": LABELS, "groups": np.ones((12, 2))},
+        r"groups have shape \(12, 2\); there must be one per item",
+    ),
     "one class": ({"x": COLOUR, "y": LABELS * 0}, r"one class only \(0\)"),
 }
 

@@ -61,6 +61,14 @@ def test_integers_are_classes_in_the_order_of_their_numbers(images, open_it):
 def test_labels_stay_the_text_they_are(images, open_it):
     data = open_it(write(images, {"path": paths(), "label": ["NA", "None", "01"] * 4}))
     assert data.task.classes == ("01", "NA", "None")
+    data = open_it(write(images, {"path": paths(), "label": ["1_1", "1_2", "--1"] * 4}))
+    assert data.task.classes == ("--1", "1_1", "1_2")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_yes_and_no_are_classes_of_these_names(images, open_it, kind):
+    data = open_it(write(images, {"path": paths(), "label": [True, False] * 6}, kind))
+    assert data.task.classes == ("False", "True")
 
 
 def test_several_labels_are_split_by_semicolons(images, open_it):
@@ -158,8 +166,16 @@ BAD = {
     "a path twice": ({"path": [*paths(11), "img/./000.png"], "label": LABELS}, "rows 1 and 12 have the same path"),
     "a column twice": ({"path": paths(), "label": LABELS, "Label": LABELS}, "has the column 'label' twice; keep one"),
     "paths from elsewhere": (
-        {"path": [f"photos\\{number}.png" for number in range(12)], "label": LABELS},
+        {"path": [f"photos/{number}.png" for number in range(12)], "label": LABELS},
         "none of its 12 files exist, the first would be /.*; paths must be absolute, or relative to the table's folder",
+    ),
+    "paths of Windows": (
+        {"path": [f"img\\{number:03}.png" for number in range(12)], "label": LABELS},
+        "none of its 12 files exist, .*; write its paths with / instead of",
+    ),
+    "URLs": (
+        {"path": [f"https://host/{number}.png" for number in range(12)], "label": LABELS},
+        "none of its 12 files exist, .*; URLs are not fetched: download the images",
     ),
     "no rows": ({"path": [], "label": []}, "has no rows"),
     "numbers as classes": (
