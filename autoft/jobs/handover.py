@@ -16,7 +16,7 @@ from autoft.jobs.watch import raise_unless_successful, wait_until_taken
 from autoft.recipe import parse_assignment
 from autoft.remote import bare, is_url
 from autoft.study import kept_url
-from autoft.tuner.config import SearchConfig, resolve_config
+from autoft.tuner.config import PLAIN_NAME, PLAIN_TOLD, SearchConfig, resolve_config
 from autoft.tuner.prepare import check_before_spending
 from autoft.tuner.run_folder import default_name
 
@@ -126,7 +126,10 @@ def checked(config: SearchConfig, working_dir: Path | None, notify: Callable[[st
         raise ConfigError("data.source: is required; give a path as the cluster sees it, or digits")
     _check_source(source, working_dir)
     check_before_spending(config, base, None)
-    changes: dict[str, Any] = {"output.name": config.output.name or default_name(base.model.name, source)}
+    name = config.output.name or default_name(base.model.name, source)
+    if not PLAIN_NAME.fullmatch(name):
+        raise ConfigError(f"output.name: must be {PLAIN_TOLD} for a job, got {name!r}; choose another one")
+    changes: dict[str, Any] = {"output.name": name}
     if (storage := config.search.storage) and kept_url(storage) != storage:
         notify("the password of search.storage is not sent; give it to the cluster as PGPASSWORD or in ~/.pgpass")
         changes["search.storage"] = kept_url(storage)

@@ -27,7 +27,11 @@ from autoft.tuner.schedulers import SchedulerName
 DEFAULT_SPACE = "freeze_depth"
 COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
 """Objectives that are no metrics."""
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""Of a run that is kept at a URL, or submitted to a cluster."""
+PLAIN_TOLD = "of at most 128 letters, digits, '.', '_' and '-', not beginning with '.' or '-',"
+_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/?\x00-\x1f\x7f]+")
+"""Of a folder that may be a run's; a database's URL ends at a question mark."""
 
 
 class DataSection(DataConfig):
@@ -149,8 +153,9 @@ class ResourcesSection(Config):
 class OutputSection(Config):
     """Where the run is kept."""
 
-    name: Annotated[str, Field(max_length=128)] | None = None
-    """A plain file name; default: made of model and data."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """A plain file name; of letters, digits, ``.``, ``_`` and ``-`` where the run is kept at a URL or submitted;
+    default: made of model and data."""
     storage_path: Annotated[str, Field(min_length=1)] = "runs"
     """A folder, or a URL that pyarrow knows: s3://bucket/runs, gs://, abfs://, hdfs://, file:///."""
     max_checkpoint_bytes: PositiveInt | None = None
@@ -165,11 +170,20 @@ class OutputSection(Config):
     @field_validator("name")
     @classmethod
     def _name_is_a_file_name(cls, value: str | None) -> str | None:
-        if value is not None and not _PLAIN_NAME.fullmatch(value):
+        if value is not None and not _FILE_NAME.fullmatch(value):
             raise ConfigError(
-                "must be a plain file name of letters, digits, '.', '_' and '-'; use storage_path for folders"
+                "must be a plain file name, without '/', '?' and control characters (use storage_path for folders, and "
+                "rename a folder that is called so)"
             )
         return value
+
+    @model_validator(mode="after")
+    def _name_is_part_of_a_url(self) -> Self:
+        if is_url(self.storage_path) and not PLAIN_NAME.fullmatch(self.name or "_"):
+            raise ConfigError(
+                f"name must be {PLAIN_TOLD} where storage_path is a URL, got {self.name!r}; choose another one"
+            )
+        return self
 
 
 class SearchConfig(Config):

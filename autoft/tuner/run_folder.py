@@ -21,6 +21,7 @@ from autoft.tuner.config import SearchConfig
 CONFIRMATION = " (confirmation)"
 """Behind the name of the study, the name of that of the confirmation's runs."""
 _PUT_BACK = "put it back as it was, or start anew under another --name"
+_LONGEST_NAME = 128
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -204,4 +205,4 @@ def _clear_from(folder: Path, number: int) -> None:
 def default_name(model: str, source: str) -> str:
     """A run's name, made of model and data."""
     data = Path(source).resolve().stem if source else "data"
-    return _UNSAFE.sub("-", f"{model}-{data}").strip("-.") or "search"
+    return _UNSAFE.sub("-", f"{model}-{data}")[:_LONGEST_NAME].strip("-.") or "search"

@@ -58,6 +58,7 @@ def test_a_folder_is_shipped_when_asked_and_data_are_named_within_it(head, pictu
         pytest.param({"model": "resnet81"}, UnknownNameError, "resnet18", id="unknown model"),
         pytest.param({"metric": "acuracy"}, UnknownNameError, "accuracy", id="unknown metric"),
         pytest.param({"name": "a/b"}, ConfigError, "plain file name", id="bad name"),
+        pytest.param({"name": "a b"}, ConfigError, "'.' or '-', for a job, got 'a b'", id="name of a folder only"),
         pytest.param({"num_samples": 0}, ConfigError, "num_samples", id="no trials"),
         pytest.param({"overrides": ["search.sed=1"]}, ConfigError, "seed", id="unknown setting"),
     ],

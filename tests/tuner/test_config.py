@@ -78,6 +78,13 @@ def test_the_base_recipe_has_the_searchs_seed():
             id="URL of another kind",
         ),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
+        pytest.param("output.name=..", "output.name: must be a plain file name", id="folder above as name"),
+        pytest.param("output.name='a?b'", "must be a plain file name, without '/', '?'", id="question mark in name"),
+        pytest.param(
+            "output={name: my run, storage_path: 's3://bucket/runs'}",
+            "'.' or '-', where storage_path is a URL, got 'my run'",
+            id="space in a URL",
+        ),
         pytest.param("search.sampler=tpee", "search.sampler: must be 'tpe', 'gp', 'cmaes'", id="sampler"),
         pytest.param(
             "search.objectives=[cost, accuracy]",
@@ -109,6 +116,11 @@ def test_a_broken_rule_is_told_with_its_path(assignment, told):
     with pytest.raises(ConfigError) as caught:
         resolved(assignment)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["my run", ".hidden", "Käfer & Co.", "100%", "x" * 200])
+def test_a_run_whose_folder_was_renamed_has_the_folders_name(name):
+    assert resolved().override({"output.name": name}).output.name == name
 
 
 def test_a_study_that_would_stay_behind_is_refused():
