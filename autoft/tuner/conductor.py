@@ -220,7 +220,7 @@ class Conductor:
         if number is None:
             number = self._start()
         if number is None:
-            return Turn.WAIT if self._live and self.policy.pauses else Turn.FINISHED
+            return Turn.WAIT if self._live else Turn.FINISHED  # what runs may pause, or lose its worker
         self._live.add(number)
         record = self.ledger.trial(number)
         self.observer.trial_started(record)
@@ -339,6 +339,16 @@ class Conductor:
         """The worker process of a trial died and could not be replaced."""
         if number in self._live:
             self._end(number, TrialState.FAIL, stop("crashed", cause))
+
+    @unbroken()
+    def put_back(self, number: int) -> None:
+        """The worker of a trial died before it began with it: the trial is the next to go on, if there is time."""
+        if number not in self._live:
+            return
+        if self.used_up:
+            self._end_for_budget(number)
+        else:
+            self._put_back(number)
 
     @unbroken()
     def suspend(self) -> None:

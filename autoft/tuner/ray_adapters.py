@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ class ConductedScheduler(TrialScheduler):
         self._stopped: set[str] = set()
         self._reached: dict[str, int] = {}
         """By trial of Tune, its newest evaluation."""
+        self._not_begun: Counter[int] = Counter()
+        """By trial, how many workers were dead before they began with it."""
         self._waiting_since: float | None = None
         self._room, self._counted_at = room, time.monotonic()
         self._controller: TuneController | None = None
@@ -124,23 +127,32 @@ class ConductedScheduler(TrialScheduler):
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:  # noqa: ARG002
         """A worker process died; Tune starts the trial again, and it restores itself, unless that happens too often.
 
-        A trial that was stopped or paused here is no business of its worker any more.
+        A trial that was stopped or paused here is no business of its worker any more. Where a worker that Tune kept for
+        the next trial was dead when it was given that one, Tune (2.60) hears of the death twice: it starts the trial
+        again, and gives up the trial that it has just started. Then the conductor hands it out anew.
         """
         if trial.trial_id in self._stopped:
             return
         told, number = _told(trial), trial.config["number"]
-        if trial.run_metadata.num_failures <= WORKER_RESTARTS:
-            if halved := self._mourn(trial.config, _OUT_OF_MEMORY in told):
-                self._conductor.say(halved)
-                trial.run_metadata.num_failures = 0  # a single item is the end of halving
-        else:
+        given_up = trial.status == Trial.PENDING
+        self._not_begun[number] += given_up
+        if max(trial.run_metadata.num_failures - given_up, self._not_begun[number]) > WORKER_RESTARTS:
             self._stopped.add(trial.trial_id)
-            if _NOT_SHARED in told:
-                refused = "a node does not see the run folder; give a --storage-path on storage that all nodes share"
-                self._conductor.hear(number, Report(refused=refused, done=True))
-            else:
-                causes = (cause for sign, cause in _CAUSES.items() if sign in told)
-                self._conductor.lost(number, next(causes, "the worker process died"))
+            self._lose(number, told)
+        elif given_up:
+            self._stopped.add(trial.trial_id)
+            self._conductor.put_back(number)
+        elif halved := self._mourn(trial.config, _OUT_OF_MEMORY in told):
+            self._conductor.say(halved)
+            trial.run_metadata.num_failures = 0  # a single item is the end of halving
+
+    def _lose(self, number: int, told: str) -> None:
+        if _NOT_SHARED in told:
+            refused = "a node does not see the run folder; give a --storage-path on storage that all nodes share"
+            self._conductor.hear(number, Report(refused=refused, done=True))
+        else:
+            causes = (cause for sign, cause in _CAUSES.items() if sign in told)
+            self._conductor.lost(number, next(causes, "the worker process died"))
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Judge an evaluation.
@@ -153,6 +165,7 @@ class ConductedScheduler(TrialScheduler):
             if report.evaluations and report.evaluations[-1].index > self._reached.get(trial.trial_id, 0):
                 self._reached[trial.trial_id] = report.evaluations[-1].index
                 trial.run_metadata.num_failures = 0  # a machine may fail any number of times while a trial gets on
+                self._not_begun.pop(trial.config["number"], None)
             if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
                 return str(TrialScheduler.CONTINUE)
             self._stopped.add(trial.trial_id)

@@ -245,6 +245,33 @@ def test_trials_left_running_by_a_killed_driver_are_taken_up_again():
     assert [record.state for record in ledger.trials()] == [TrialState.COMPLETE]
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_trial_whose_worker_died_before_it_began_is_the_next_to_go_on(pauses):
+    conductor = conduct(ScriptedPolicy(2))
+    conductor.policy.pauses = pauses
+    conductor.next_trial(), conductor.next_trial()
+    conductor.hear(1, Report(evaluations=(evaluation(1, 0.5),)))
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),), done=True))
+    assert conductor.next_trial() is Turn.WAIT, "what runs may have to go on elsewhere"
+    conductor.put_back(1)
+    assert conductor.records[1].state == TrialState.WAITING
+    again = conductor.next_trial()
+    assert (again.number, again.known) == (1, 1)
+    conductor.put_back(0)
+    assert conductor.records[0].state == TrialState.COMPLETE, "it had ended"
+
+
+def test_where_the_budget_is_used_up_a_trial_does_not_wait_for_another_worker():
+    time = VirtualTime()
+    conductor = conduct(ScriptedPolicy(1), time=time, deadline=1060.0)
+    conductor.next_trial()
+    conductor.hear(0, Report(evaluations=(evaluation(1, 0.5),)))
+    time.now = 1061.0
+    conductor.put_back(0)
+    assert (conductor.records[0].state, conductor.records[0].reason) == (TrialState.PRUNED, "budget")
+    assert conductor.next_trial() is Turn.FINISHED
+
+
 def test_an_evaluation_redone_after_a_resume_replaces_the_lost_one():
     conductor = conduct(ScriptedPolicy(1))
     conductor.next_trial()

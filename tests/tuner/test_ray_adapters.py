@@ -19,7 +19,7 @@ class Listening:
     used_up = None
 
     def __init__(self):
-        self.causes, self.refused, self.notes, self.slots = [], [], [], 2
+        self.causes, self.refused, self.notes, self.put_back_trials, self.slots = [], [], [], [], 2
 
     def hear(self, number, report):
         self.refused += [report.refused] if report.refused else []
@@ -27,6 +27,9 @@ class Listening:
 
     def lost(self, number, cause):
         self.causes.append((number, cause))
+
+    def put_back(self, number):
+        self.put_back_trials.append(number)
 
     def resize(self, slots):
         self.slots = slots
@@ -72,6 +75,22 @@ def test_a_worker_ended_for_lack_of_memory_is_not_counted_where_the_trial_then_n
     scheduler.on_trial_error(None, another)
     assert another.run_metadata.num_failures == WORKER_RESTARTS
     assert asked == [({"number": 7}, True), ({"number": 7}, False)]
+
+
+def test_a_trial_that_tune_gave_up_because_its_worker_was_dead_already_is_handed_out_again(tmp_path):
+    conductor = Listening()
+    scheduler = ConductedScheduler(conductor)
+    for deaths in range(1, WORKER_RESTARTS + 1):
+        trial = a_trial(tmp_path, status=Trial.ERROR, failures=1)
+        trial.trial_id = str(deaths)
+        scheduler.on_trial_error(None, trial)
+        trial.status, trial.run_metadata.num_failures = Trial.PENDING, 2  # the same death, told again
+        scheduler.on_trial_error(None, trial)
+        assert conductor.put_back_trials == [7] * deaths
+    last = a_trial(tmp_path, status=Trial.PENDING, failures=2)
+    scheduler.on_trial_error(None, last)
+    assert conductor.causes == [(7, "the worker process died")]
+    assert conductor.put_back_trials == [7] * WORKER_RESTARTS
 
 
 def test_a_node_that_does_not_share_the_run_folder_costs_no_trial(tmp_path):

@@ -1,6 +1,8 @@
 """Whole searches on real Ray, with a tiny network."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedErr
 from autoft.pruning import Nothing
 from autoft.pruning.replay import load_task, replay
 from autoft.space import portfolio
+from autoft.tuner.observer import Silent
 from autoft.tuner.result import load_result
 from autoft.tuner.run_folder import RunFolder
 
@@ -31,13 +34,13 @@ SHORT = {
 }
 
 
-def search(path, *, model=None, data=None, num_samples=6, overrides=None, **more):
+def search(path, *, model=None, data=None, num_samples=6, name="tiny", overrides=None, **more):
     torch.manual_seed(0)
     return autoft.search(
         model or TinyNet(),
         data or tiny_data(test=24),
         num_samples=num_samples,
-        name="tiny",
+        name=name,
         storage_path=path,
         overrides={**SHORT, **(overrides or {})},
         **more,
@@ -255,6 +258,29 @@ def test_a_network_that_crashes_ends_the_search_with_its_cause_and_leaves_the_tr
     states = list(pd.read_csv(tmp_path / "tiny/trials.csv").state)
     assert states.count("FAIL") in {3, 4}, "one more may be at work when the third crash ends the search"
     assert set(states) <= {"FAIL", "WAITING"}
+
+
+class Killer(Silent):
+    """Ends the worker of the first trial that has ended, before it is given the next one."""
+
+    def __init__(self, run):
+        self.run, self.killed = run, None
+
+    def trial_ended(self, trial):
+        file = self.run / f"trials/{trial.number:04d}/worker_pid"
+        if self.killed is None and file.exists():
+            self.killed = int(file.read_text())
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_a_worker_that_dies_between_two_trials_costs_no_trial(tmp_path):
+    alone = {f"search.{part}": "off" for part in ("portfolio", "probe", "gains", "forgetting")}
+    watch = Killer(tmp_path / "my run")
+    changes = {**alone, "search.scheduler": "none", "prune": "off", "resources.max_concurrent_trials": 1}
+    result = search(tmp_path, num_samples=3, name="my run", overrides=changes, observer=watch)
+    assert watch.killed is not None
+    assert list(result.trials_dataframe().state) == ["COMPLETE"] * 3
+    assert str(watch.killed) not in (result.path / "trials/0002/worker_pid").read_text()
 
 
 def test_without_a_test_split_every_output_says_so(tmp_path):

@@ -79,6 +79,11 @@ class Relay:
         conductor, own = self._of(number)
         conductor.lost(own, cause)
 
+    def put_back(self, number: int) -> None:
+        """The worker process died before it began with the trial."""
+        conductor, own = self._of(number)
+        conductor.put_back(own)
+
     @property
     def used_up(self) -> str | None:
         """Which budget of what runs now is used up; while trials run, theirs."""

@@ -57,6 +57,9 @@ def test_confirmation_begins_when_the_last_trial_has_ended_and_its_runs_have_num
     first, second = relay.next_trial(), relay.next_trial()
     assert [(each.number, each.run) for each in (first, second)] == [(-1, 0), (-2, 1)]
     relay.hear(first.number, DONE)
+    assert relay.next_trial() is Turn.WAIT
+    relay.put_back(second.number)
+    assert relay.next_trial().number == second.number
     relay.lost(second.number, "killed")
     assert relay.next_trial() is Turn.FINISHED
     assert [len(record.curve) for record in relay.trials.records] == [1, 1], "trials hear nothing of it"
