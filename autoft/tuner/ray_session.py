@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
+from ray._private import worker as ray_worker
 from ray.autoscaler.sdk import request_resources
 
 from autoft.errors import ConfigError, SearchFailedError
@@ -144,6 +145,7 @@ class RaySession:
             self._unwanted.set()
             if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
                 ray.shutdown()
+                ray_worker._worker_logs_enabled = True
                 self._over.set()
                 self._thread.join()
 
@@ -164,6 +166,7 @@ class RaySession:
                 if server := fork_server():
                     own["runtime_env"] = {"py_executable": server.python}
                     os.environ.setdefault(*_NO_OTHER_WORKERS)
+            ray_worker._worker_logs_enabled = False  # of what nodes report, as a killed worker, nothing is printed
             with _sigterm_kept():
                 ray.init(
                     address=self.address,

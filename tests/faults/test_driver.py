@@ -91,8 +91,9 @@ def test_a_killed_worker_costs_an_evaluation_and_no_trial(search_command, starte
     wait_for(lambda: len(evaluations(run)) >= 2)
     victim = min(workers(run))
     psutil.Process(victim).kill()
-    out, _ = finish(process)
-    summary = json.loads(out.splitlines()[-1])
+    out, told = finish(process)
+    summary = json.loads(out)
+    assert "raylet" not in told
     assert sum(summary["trials"].values()) == 5
     assert "FAIL" not in summary["trials"]
 
