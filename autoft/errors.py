@@ -108,3 +108,8 @@ def near(name: str, known: Iterable[str]) -> str:
     """A hint that ends an error message: the known names nearest to ``name``, or nothing."""
     matches = get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f" (did you mean {', '.join(repr(match) for match in matches)}?)" if matches else ""
+
+
+def described(error: BaseException) -> str:
+    """An exception's type and message, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from autoft.errors import AutoftError, SearchInterruptedError
+from autoft.errors import AutoftError, SearchInterruptedError, described
 from autoft.files import storage_error
 
 # Typer once used click and now carries its own copy, so the base of all usage errors has two homes.
@@ -58,7 +58,6 @@ def _usage(error: Any) -> int:
 
 
 def _bug(error: Exception) -> int:
-    summary = " ".join(f"{type(error).__name__}: {error}".split())
     try:
         handle, path = tempfile.mkstemp(prefix="autoft-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -66,7 +65,7 @@ def _bug(error: Exception) -> int:
     except OSError:
         traceback.print_exception(error, file=sys.stderr)
         path = "above"
-    _say(f"this is a bug in autoft: {summary}; please report it with the traceback, which is {path}")
+    _say(f"this is a bug in autoft: {described(error)}; please report it with the traceback, which is {path}")
     return _BUG
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
-from autoft.errors import ConfigError
+from autoft.errors import AutoftError, ConfigError, described
 from autoft.recipe import Recipe, apply_overrides, look_up
 from autoft.space.dimension import Choice, Dimension, Fixed
 from autoft.space.matching import matches
@@ -138,9 +138,9 @@ class FunctionSpace(SearchSpace):
         """Call the function.
 
         Raises:
-            ConfigError: it returns something else, or a path that cannot be searched.
+            ConfigError: it raises an exception of its own, returns something else, or a path that cannot be searched.
         """
-        changes = self._function(trial)
+        changes = self._called(trial)
         if not isinstance(changes, Mapping):
             raise ConfigError(
                 "space: the function must return a mapping of dotted paths to values, as in "
@@ -159,10 +159,19 @@ class FunctionSpace(SearchSpace):
         """Call the function with these values; none if it asks for another."""
         trial = RepeatedTrial(params)
         try:
-            self._function(trial)
+            self._called(trial)
         except OutsideError:
             return {}
         return {name: found for name, found in trial.distributions.items() if name in params}
+
+    def _called(self, trial: BaseTrial) -> Mapping[str, Any]:
+        try:
+            return self._function(trial)
+        except (AutoftError, OutsideError):
+            raise
+        except Exception as error:
+            drawn = f"having drawn {trial.params}" if trial.params else "before it drew anything"
+            raise ConfigError(f"space: the function raised {described(error)} {drawn}; mend it") from error
 
 
 def _settings(dimension: Dimension, value: Any) -> Iterator[tuple[str, Any]]:

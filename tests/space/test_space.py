@@ -184,6 +184,21 @@ def test_a_function_that_gives_no_recipe_is_refused_before_anything_is_spent(bas
         build_space(function, base.full(), card())
 
 
+def test_an_error_in_the_function_is_told_with_what_it_had_drawn(base, card):
+    def fails(trial):
+        if trial.suggest_int("depth", 0, 3) > 1:
+            raise KeyError("lr")
+        return {}
+
+    with pytest.raises(
+        ConfigError, match=r"^space: the function raised KeyError: 'lr' having drawn {'depth': [23]}; mend it"
+    ) as error:
+        build_space(fails, base.full(), card())
+    assert isinstance(error.value.__cause__, KeyError)
+    with pytest.raises(ConfigError, match=r"raised ZeroDivisionError: .* before it drew anything"):
+        build_space(lambda _trial: 1 / 0, base.full(), card())
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("raw", [SPACE, function, {"stages.tune.lr": FloatDistribution(1e-5, 1e-2, log=True)}])
 def test_an_optuna_study_draws_from_it(base, card, raw):

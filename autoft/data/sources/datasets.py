@@ -14,7 +14,7 @@ from autoft.data.items import Row
 from autoft.data.sources.arrays import check_finite, tensor_dtype
 from autoft.data.sources.files import image_fields, needed
 from autoft.data.sources.listing import TEST, TRAIN, VAL, Listing, array_digest, digest
-from autoft.errors import DataError
+from autoft.errors import AutoftError, DataError, described
 from autoft.record import FieldSpec
 
 _ORDER = ((2, TEST), (0, TRAIN), (1, VAL))
@@ -45,11 +45,11 @@ class DatasetItems:
         """One item.
 
         Raises:
-            DataError: it is not the same as when it was read before.
+            DataError: it is not the same as when it was read before, or the Dataset raises an exception of its own.
             one of `UNREADABLE`: it cannot be read, or a value is not finite.
         """
         dataset, number = self.places[index].tolist()
-        value, target = self.datasets[dataset][number]
+        value, target = _pair(self.datasets[dataset], number, self.names[index])
         arrays = _arrays(value, self.names[index])
         if _item_digest(arrays, target) != self.digests[index]:
             raise DataError(
@@ -114,11 +114,12 @@ class _Reader:
         self._frame = needs
 
     def read_all(self, dataset: Any, number: int, split: str) -> None:
-        width = max(6, len(str(len(dataset))))
-        for index in range(len(dataset)):
+        count = _length(dataset, split)
+        width = max(6, len(str(count)))
+        for index in range(count):
             name = f"{split}/{index:0{width}}"
             try:
-                value, target = _pair(dataset[index], name)
+                value, target = _pair(dataset, index, name)
                 arrays, plain = _arrays(value, name), _plain(target, name)
             except OSError:
                 self.lost.append(name)
@@ -153,11 +154,33 @@ def _check_map_style(dataset: Any, split: str) -> None:
             f"the {split} data are a {type(dataset).__name__}, not a map-style Dataset; "
             "give an object with __len__ and __getitem__"
         )
-    if len(dataset) == 0:
+    if _length(dataset, split) == 0:
         raise DataError(f"the {split} Dataset is empty; give at least one item, or leave it out if it is the third")
 
 
-def _pair(item: Any, name: str) -> tuple[Any, Any]:
+def _length(dataset: Any, split: str) -> int:
+    try:
+        return len(dataset)
+    except Exception as error:
+        raise DataError(f"the {split} Dataset raised {described(error)} in __len__; mend it") from error
+
+
+def _pair(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
+    """Input and target of an item.
+
+    Raises:
+        DataError: the Dataset raises an exception of its own, or gives no pair.
+        OSError: the item cannot be read.
+    """
+    try:
+        item = dataset[index]
+    except (AutoftError, OSError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{name}: the Dataset raised {described(error)} for item {index}; mend its __getitem__, or have it raise "
+            "an OSError if the item's file is damaged: such items are left out"
+        ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{name}: a Dataset must give pairs (input, target), got {type(item).__name__}")
     return item[0], item[1]

@@ -162,9 +162,24 @@ def test_an_image_that_cannot_be_opened_counts_as_corrupt(open_it):
 
 
 def test_an_error_in_the_dataset_itself_is_not_hidden(open_it):
-    items = [(torch.zeros(2), 0), ZeroDivisionError("a bug")]
-    with pytest.raises(ZeroDivisionError, match="a bug"):
+    items = [(torch.zeros(2), 0), ZeroDivisionError("a\nbug")]
+    told = r"^train/000001: the Dataset raised ZeroDivisionError: a bug for item 1; mend its __getitem__"
+    with pytest.raises(DataError, match=told) as error:
         open_it((Listed(items), Listed(items)))
+    assert error.value.__cause__ is items[1]
+
+
+def test_an_error_in_the_length_of_a_dataset_is_told(open_it):
+    with pytest.raises(DataError, match=r"the val Dataset raised TypeError: .* in __len__; mend it"):
+        open_it((GOOD, Listed(5)))
+
+
+def test_an_error_that_comes_later_names_the_item_too(open_it, tmp_path):
+    items = list(GOOD.items)
+    data = open_it((Listed(items), GOOD), store=ShardStore(tmp_path / "none", 0))
+    items[2] = KeyError("gone")
+    with pytest.raises(DataError, match="train/000002: the Dataset raised KeyError: 'gone' for item 2"):
+        data.read(np.arange(len(data)))
 
 
 class Stream(IterableDataset):
