@@ -95,7 +95,7 @@ def _print(chosen: "Recipe", fitted: "Fitted", out: Path | None) -> None:
     say(f"test        {metric} {number(fitted.test[metric])}" if fitted.test else "test        no test split")
     if out:
         say(f"written     {out}")
-    if fitted.reproduced is False:
+    if fitted.reproduced is False and not fitted.warnings:  # which say why
         warn("the value differs from the recipe's: other data, settings, versions or hardware than in the search")
 
 
