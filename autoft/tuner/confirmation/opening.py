@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from autoft.record import Objective, TrialRecord
 from autoft.tuner.conductor import Conductor, Deciding
 from autoft.tuner.confirmation.config import ConfirmConfig
-from autoft.tuner.confirmation.plan import ConfirmPlan, Terms, certain, ended, plan_runs
+from autoft.tuner.confirmation.plan import ConfirmPlan, Terms, certain, ended, grown, plan_runs
 from autoft.tuner.confirmation.policy import ConfirmPolicy
 
 
@@ -38,6 +38,11 @@ class Opening:
     def plan(self, trials: Sequence[TrialRecord]) -> ConfirmPlan:
         """What is to be run again now that every trial has ended."""
         return plan_runs(trials, self._terms(trials))
+
+    def grown(self, plan: ConfirmPlan, trials: Sequence[TrialRecord]) -> ConfirmPlan:
+        """The plan, and what of the rest fits as well by now."""
+        workers = self.conductor.slots if self.conductor else 1
+        return grown(plan, trials, self._runs(), self._terms(trials), workers=workers)
 
     def early(self, trials: Sequence[TrialRecord]) -> Conductor | None:
         """The conductor of the runs that are needed whatever the running trials come to; None where none is."""

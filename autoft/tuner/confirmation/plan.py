@@ -1,5 +1,6 @@
 """What is run again: which recipes, how often, in what order. Pure functions of the trials' records."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -10,6 +11,7 @@ from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialSta
 from autoft.streams import stream_seed
 from autoft.training import fixed_length
 from autoft.training.lengths import kept_evaluation
+from autoft.tuner.conductor import BUDGET
 from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.predict import FORKED, off_by
 
@@ -29,6 +31,8 @@ class ConfirmPlan:
     """Of each."""
     left_out: str = ""
     """A sentence about what did not fit."""
+    added: tuple[int, ...] = ()
+    """Those of the candidates for which there was time only in the end."""
 
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Trial and run, in the order in which they are run."""
@@ -41,7 +45,7 @@ class ConfirmPlan:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        return cls(**{**plain, "candidates": tuple(plain["candidates"])})
+        return cls(**{**plain, "candidates": tuple(plain["candidates"]), "added": tuple(plain.get("added", ()))})
 
 
 def ended(records: Sequence[TrialRecord]) -> int:
@@ -66,6 +70,10 @@ class Terms:
         """`finalists`, with so many places among the best taken."""
         return finalists(records, self.objective, max(0, self.config.top - places_taken), self.allowed)
 
+    def candidates(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """All that would be run again were there time for all, the most important first."""
+        return [record for record in self.finalists(records) if self.able(record)]
+
 
 def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
     """What fits into the seconds: fewer candidates before fewer runs, the costliest last resort first.
@@ -73,7 +81,7 @@ def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
     The best and the two baselines to which it is compared come first of all: once where there is no time for twice.
     """
     seconds, config = terms.seconds, terms.config
-    wanted = [record for record in terms.finalists(records) if terms.able(record)]
+    wanted = terms.candidates(records)
     costs = {record.number: again_s(record, records, terms.objective) for record in wanted}
     best = wanted[:1]
     for needed in ([*best, *(record for record in wanted[1:] if record.baseline in _ALWAYS)], best):
@@ -89,6 +97,38 @@ def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
     least_s = sum(sorted(costs.values())[:2])
     told = f"two of them take {least_s:.0f} s, its share was {seconds:.0f} s" if costs else "no trial has a value"
     return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
+
+
+def grown(
+    plan: ConfirmPlan, records: Sequence[TrialRecord], made: Sequence[TrialRecord], terms: Terms, *, workers: int
+) -> ConfirmPlan:
+    """The plan, and what of the rest fits as well now that some runs have ended sooner than was predicted.
+
+    First another run of all candidates, then the candidates that were left out. Nothing of the plan is dropped.
+
+    Args:
+        plan: that is followed.
+        records: all trials.
+        made: the runs so far.
+        terms: what plans are made by, now.
+        workers: runs at a time; each must come to its end in time.
+    """
+    wanted = terms.candidates(records)
+    costs = {record.number: again_s(record, records, terms.objective) for record in wanted}
+    over = {pair_of(run) for run in made if run.state.finished and run.reason != BUDGET}
+    left_s = terms.seconds - sum(run.compute_s for run in made)
+
+    def fits(larger: ConfirmPlan) -> bool:
+        open_s = [costs.get(trial, math.inf) for trial, run in larger.pairs() if (trial, run) not in over]
+        return sum(open_s) + (workers - 1) * max(open_s, default=0.0) <= left_s
+
+    while plan.runs < terms.config.seeds and fits(more := replace(plan, runs=plan.runs + 1)):
+        plan = more
+    for number in (record.number for record in wanted if record.number not in plan.candidates):
+        more = replace(plan, candidates=(*plan.candidates, number), added=(*plan.added, number))
+        plan = more if fits(more) else plan
+    kept = [record for record in wanted if record.number in plan.candidates]
+    return replace(plan, left_out=_left_out(wanted, kept, plan.runs, terms.config))
 
 
 def certain(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:

@@ -68,9 +68,8 @@ class Confirmation:
         if not plan.runs and opening.conductor is None:
             return None
         conductor = opening.follow(plan, trials)
-        if plan.runs and conductor.trials_to_come:
-            which = ", ".join(str(trial) for trial in plan.candidates)
-            self.note(f"confirming trials {which}: {plan.runs} runs of each with fresh seeds")
+        self._grows()
+        self._tell("confirming", conductor)
         return conductor
 
     @property
@@ -93,7 +92,7 @@ class Confirmation:
             clock=self.clock,
             slots=self.slots,
             observer=Silent(),
-            on_trial_end=self._tidy,
+            on_trial_end=self._run_ended,
             until=(lambda _runs: reserve.runs_until(self._trials)) if reserve else None,
         )
         conductor.open()
@@ -113,7 +112,9 @@ class Confirmation:
         outcomes = {pair: outcome for pair, outcome in read.items() if outcome}
         failed = frozenset(trial for (trial, _), record in ours.items() if _has_failed(record))
         entrants = [self._entrant(trials[number], trials) for number in plan.candidates]
-        verdict = judge(entrants, outcomes, failed, self.objective, groups=self.ground.data.groups)
+        late = {number for number in plan.added if not all((number, run) in outcomes for run in range(plan.runs))}
+        through = [one for one in entrants if one.trial not in late - failed]
+        verdict = judge(through, outcomes, failed, self.objective, groups=self.ground.data.groups)
         told = [plan.left_out, *(f"trial {number} diverged or crashed with a fresh seed" for number in sorted(failed))]
         if verdict is None:
             return {**nothing, "why": _joined("the best by validation stays: too few runs came to their end", *told)}
@@ -135,7 +136,7 @@ class Confirmation:
         if stored and stored["after"] == ended(trials) and stored["runs"] and self._all_allowed(stored, trials):
             return ConfirmPlan.from_plain(stored)
         plan = self._opening.plan(trials)
-        self._ledger.set_meta(_PLAN, plan.plain())
+        self._keep(plan)
         return plan
 
     def _all_allowed(self, stored: Mapping[str, Any], trials: Sequence[TrialRecord]) -> bool:
@@ -168,6 +169,33 @@ class Confirmation:
             again_s(record, trials, self.objective),
             head_alone=touched == {len(loaded.groups) - 1},
         )
+
+    def _run_ended(self, conductor: Conductor) -> None:
+        """Keep the folder in order, and use the time that was predicted and not needed."""
+        self._tidy(conductor)
+        if self._grows():
+            self._tell("there is more time than expected: confirming", conductor)
+
+    def _grows(self) -> bool:
+        """Whether more is run again than was planned."""
+        plan = self._plan
+        if plan is None or not plan.runs or not plan.left_out:
+            return False
+        self._plan = self._opening.grown(plan, self._trials)
+        if self._plan.pairs() == plan.pairs():
+            return False
+        self._keep(self._plan)
+        self._opening.follow(self._plan, self._trials)
+        return True
+
+    def _keep(self, plan: ConfirmPlan) -> None:
+        assert self._ledger is not None
+        self._ledger.set_meta(_PLAN, plan.plain())
+
+    def _tell(self, what: str, conductor: Conductor) -> None:
+        if self._plan and self._plan.runs and conductor.trials_to_come:
+            which = ", ".join(str(trial) for trial in self._plan.candidates)
+            self.note(f"{what} trials {which}: {self._plan.runs} runs of each with fresh seeds")
 
     def _tidy(self, conductor: Conductor) -> None:
         """What a run left beside its outcome is of no use when it has ended."""

@@ -15,6 +15,7 @@ from autoft.tuner.confirmation.plan import (
     certain,
     finalists,
     fresh_seed,
+    grown,
     plan_runs,
     run_proposal,
 )
@@ -118,6 +119,45 @@ def test_what_running_trials_cannot_displace_is_certain(others, sure):
     others = [replace(one, state=TrialState.COMPLETE) if one.paused else trial(one.number, 0.99) for one in others]
     ended = (*TRIALS, *others)
     assert set(found.candidates) <= set(plan_runs(ended, terms(ConfirmConfig(), seconds=1e6)).candidates)
+
+
+def ran(place, pair, compute_s):
+    """A run of confirmation that came to its end."""
+    made = run_proposal(TRIALS[pair[0]], pair[1], ACCURACY, seed=0)
+    return TrialRecord(place, TrialState.COMPLETE, made, (evaluation(1, "tune", 2.0, 0.8, compute_s=compute_s),))
+
+
+class TestAPlanWhoseRunsEndSooner:
+    """A run was to take three seconds."""
+
+    def after(self, seconds, took_s, *, runs=3, workers=1):
+        """What the plan has come to after so many runs."""
+        by = terms(ConfirmConfig(), seconds=seconds)
+        plan = plan_runs(TRIALS, by)
+        made = [ran(place, pair, took_s) for place, pair in enumerate(plan.pairs()[:runs])]
+        return plan, grown(plan, TRIALS, made, by, workers=workers)
+
+    def test_takes_in_what_was_left_out_and_says_so(self):
+        plan, more = self.after(18.0, 1.0)
+        assert (plan.candidates, plan.runs) == ((3, 0, 1), 2)
+        assert (more.candidates, more.runs, more.added) == ((3, 0, 1, 5), 2, (5,))
+        assert more.left_out == "for lack of time: trials 7, 2 left out"
+        assert ConfirmPlan.from_plain(more.plain()) == more
+
+    def test_takes_another_run_of_all_before_other_candidates(self):
+        plan, more = self.after(11.9, 0.5)
+        assert (plan.candidates, plan.runs) == ((3, 0, 1), 1)
+        assert (more.candidates, more.runs) == ((3, 0, 1), 2)
+        assert more.left_out == "for lack of time: trials 5, 7, 2 left out"
+
+    @pytest.mark.parametrize(("took_s", "workers"), [(3.0, 1), (1.0, 2)])
+    def test_stays_where_they_do_not_or_where_another_could_not_end_in_time(self, took_s, workers):
+        plan, more = self.after(18.0, took_s, workers=workers)
+        assert more == plan
+
+    def test_which_has_all_stays(self):
+        plan, more = self.after(1e6, 0.1)
+        assert more == plan
 
 
 def test_where_nothing_fits_nothing_is_certain():
