@@ -261,7 +261,8 @@ class Conductor:
         if report.crash is not None:
             self._end(number, TrialState.FAIL, stop("crashed", report.crash))
             return Action.STOP
-        decision = self.policy.judge(record, self.records, done=report.done) if report.evaluations else Decision()
+        judged = record.curve and (report.evaluations or report.done)  # its last may have been kept, and not judged
+        decision = self.policy.judge(record, self.records, done=report.done) if judged else Decision()
         match decision:
             case Decision(action=Action.STOP):
                 self._end(number, TrialState.PRUNED, decision)

@@ -3,7 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from autoft.errors import AutoftError
 from autoft.record import Action
 from autoft.tuner.conductor import Assignment, Conductor, Turn
 from autoft.tuner.confirmation.relay import Relay
@@ -100,6 +102,8 @@ class ConductedScheduler(TrialScheduler):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor, self._ask, self._mourn = conductor, ask, mourn
+        self.refusal: AutoftError | None = None
+        """What ended the search here, of which Tune tells no more than a traceback."""
         self._stopped: set[str] = set()
         self._reached: dict[str, int] = {}
         """By trial of Tune, its newest evaluation."""
@@ -131,8 +135,11 @@ class ConductedScheduler(TrialScheduler):
         the next trial was dead when it was given that one, Tune (2.60) hears of the death twice: it starts the trial
         again, and gives up the trial that it has just started. Then the conductor hands it out anew.
         """
-        if trial.trial_id in self._stopped:
-            return
+        if trial.trial_id not in self._stopped:
+            with self._remembered():
+                self._hear_of_death(trial)
+
+    def _hear_of_death(self, trial: Trial) -> None:
         told, number = _told(trial), trial.config["number"]
         given_up = trial.status == Trial.PENDING
         self._not_begun[number] += given_up
@@ -160,16 +167,28 @@ class ConductedScheduler(TrialScheduler):
         Tune starts a trial again whose worker dies just after it was told to stop. Such a one tells what is known.
         """
         self._ask()
-        if trial.trial_id not in self._stopped:
-            report = Report.from_plain(json.loads(result[REPORT]))
-            if report.evaluations and report.evaluations[-1].index > self._reached.get(trial.trial_id, 0):
-                self._reached[trial.trial_id] = report.evaluations[-1].index
-                trial.run_metadata.num_failures = 0  # a machine may fail any number of times while a trial gets on
-                self._not_begun.pop(trial.config["number"], None)
-            if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
-                return str(TrialScheduler.CONTINUE)
-            self._stopped.add(trial.trial_id)
+        if trial.trial_id in self._stopped:
+            return str(TrialScheduler.STOP)
+        with self._remembered():
+            return self._hear(trial, Report.from_plain(json.loads(result[REPORT])))
+
+    def _hear(self, trial: Trial, report: Report) -> str:
+        if report.evaluations and report.evaluations[-1].index > self._reached.get(trial.trial_id, 0):
+            self._reached[trial.trial_id] = report.evaluations[-1].index
+            trial.run_metadata.num_failures = 0  # a machine may fail any number of times while a trial gets on
+            self._not_begun.pop(trial.config["number"], None)
+        if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
+            return str(TrialScheduler.CONTINUE)
+        self._stopped.add(trial.trial_id)
         return str(TrialScheduler.STOP)
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except AutoftError as error:
+            self.refusal = self.refusal or error
+            raise
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
         """The conductor decided it."""

@@ -43,7 +43,7 @@ def run_on_ray(
 
     Raises:
         SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
-        StorageError: the storage refuses what the trials need.
+        StorageError: the storage refuses what the trials, or the ledger, need.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     most = slots.count if room is None else max(slots.count, conductor.trials_to_come)
@@ -59,6 +59,8 @@ def run_on_ray(
             scheduler.give_back()
             conductor.end_for_budget()
         except tune.TuneError as error:
+            if scheduler.refusal:
+                raise scheduler.refusal from None
             raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
         except BaseException:
             if borrowed:
