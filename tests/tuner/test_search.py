@@ -261,13 +261,13 @@ def test_a_network_that_crashes_ends_the_search_with_its_cause_and_leaves_the_tr
 
 
 class Killer(Silent):
-    """Ends the worker of the first trial that has ended, before it is given the next one."""
+    """Ends the worker of a trial that has ended, as soon as the next trial is to have it."""
 
     def __init__(self, run):
         self.run, self.killed = run, None
 
-    def trial_ended(self, trial):
-        file = self.run / f"trials/{trial.number:04d}/worker_pid"
+    def trial_started(self, trial):
+        file = self.run / f"trials/{trial.number - 1:04d}/worker_pid"
         if self.killed is None and file.exists():
             self.killed = int(file.read_text())
             os.kill(self.killed, signal.SIGKILL)
