@@ -121,7 +121,8 @@ def creation() -> dict[str, str]:
 
 def sqlite_url(path: Path) -> str:
     """The storage URL of a file."""
-    return f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")  # Optuna formats the URL
+    url = URL.create("sqlite", database=str(path)).render_as_string()
+    return url.replace("{", "{{").replace("}", "}}")  # Optuna formats the URL
 
 
 def copy_sqlite(database: Path, to: Path) -> None:

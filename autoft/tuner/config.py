@@ -30,8 +30,7 @@ COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """Of a run that is kept at a URL, or submitted to a cluster."""
 PLAIN_TOLD = "of at most 128 letters, digits, '.', '_' and '-', not beginning with '.' or '-',"
-_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/?\x00-\x1f\x7f]+")
-"""Of a folder that may be a run's; a database's URL ends at a question mark."""
+_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]+")
 
 
 class DataSection(DataConfig):
@@ -172,7 +171,7 @@ class OutputSection(Config):
     def _name_is_a_file_name(cls, value: str | None) -> str | None:
         if value is not None and not _FILE_NAME.fullmatch(value):
             raise ConfigError(
-                "must be a plain file name, without '/', '?' and control characters (use storage_path for folders, and "
+                "must be a plain file name, without '/' and control characters (use storage_path for folders, and "
                 "rename a folder that is called so)"
             )
         return value

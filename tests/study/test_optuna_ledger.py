@@ -128,8 +128,9 @@ class TestOpening:
             with pytest.raises(StorageError, match="written to by another process"):
                 ledger.start(proposal())
 
-    def test_a_folder_with_braces_and_spaces_is_no_problem(self, tmp_path, objective, proposal):
-        folder = tmp_path / "a {b} c"
+    @pytest.mark.parametrize("name", ["a {b} c", "100%20", "a?b=c&d#e"])
+    def test_a_folder_may_have_any_name(self, tmp_path, objective, proposal, name):
+        folder = tmp_path / name
         folder.mkdir()
         with OptunaLedger(sqlite_url(folder / "study.db"), "s", objective) as ledger:
             ledger.start(proposal())

@@ -79,7 +79,7 @@ def test_the_base_recipe_has_the_searchs_seed():
         ),
         pytest.param("output.name=a/b", "output.name: must be a plain file name", id="folder in name"),
         pytest.param("output.name=..", "output.name: must be a plain file name", id="folder above as name"),
-        pytest.param("output.name='a?b'", "must be a plain file name, without '/', '?'", id="question mark in name"),
+        pytest.param('output.name="a\\nb"', "must be a plain file name, without '/' and control", id="two lines"),
         pytest.param(
             "output={name: my run, storage_path: 's3://bucket/runs'}",
             "'.' or '-', where storage_path is a URL, got 'my run'",
@@ -118,7 +118,7 @@ def test_a_broken_rule_is_told_with_its_path(assignment, told):
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["my run", ".hidden", "Käfer & Co.", "100%", "x" * 200])
+@pytest.mark.parametrize("name", ["my run", ".hidden", "Käfer & Co.", "100%?", "x" * 200])
 def test_a_run_whose_folder_was_renamed_has_the_folders_name(name):
     assert resolved().override({"output.name": name}).output.name == name
 
