@@ -49,8 +49,12 @@ def layer_groups(model: nn.Module, patterns: Sequence[str] | None = None) -> tup
     the module tree: children, with containers of blocks opened into their blocks.
 
     Raises:
-        ModelError: there is no head, or the patterns do not cover the model.
+        ModelError: not a module, there is no head, or the patterns do not cover the model.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model: must be an nn.Module, got {type(model).__name__}; for a timm model give timm.create_model(NAME)"
+        )
     return find_groups(model, patterns).groups
 
 

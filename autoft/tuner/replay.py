@@ -10,7 +10,7 @@ from torch import nn
 
 from autoft.cache import ActivationCache, reuse_of
 from autoft.cache.measure import MeasurementError
-from autoft.errors import DivergedError, UnknownNameError
+from autoft.errors import ConfigError, DivergedError, UnknownNameError
 from autoft.model.memory import MemoryFormat
 from autoft.recipe import Provenance, Recipe
 from autoft.record import Curve, Decision, Evaluation, Objective
@@ -79,10 +79,11 @@ def fine_tune(
         reuse: whether activations of frozen layers are kept on disk where that pays; on the CPU it changes no result.
 
     Raises:
+        ConfigError: what was given is no recipe, or no device of this machine.
         DivergedError: the training diverged before any evaluation gave a number.
         AutoftError: as `autoft.search`, for recipe, model and data.
     """
-    _check_module(recipe, model)
+    _check_given(recipe, model, device)
     provenance = recipe.provenance
     ground = lay_ground(recipe, data, module=own_module(model), notify=_say_nothing)
     notes = list(ground.notes)
@@ -165,9 +166,24 @@ def _say_nothing(_text: str) -> None:
     """Progress is of no use to a caller who waits for the result."""
 
 
-def _check_module(recipe: Recipe, model: Any) -> None:
+def _check_given(recipe: Any, model: Any, device: str | None) -> None:
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(
+            f"recipe: must be a Recipe, got {type(recipe).__name__}; give autoft.Recipe.load(PATH), or a result's "
+            "best_recipe"
+        )
+    if device is not None:
+        _check_device(device)
     if model is not None and model_name(model) != recipe.model.name:
         raise UnknownNameError(
             f"model: the recipe was found for {recipe.model.name!r}, got {model_name(model)!r}; "
             "give the model that it names, or change the recipe's model.name"
         )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).split(". ")[0].split("\n")[0]
+        raise ConfigError(f"device: {device!r} cannot be used ({reason}); give cpu, or leave it out") from None

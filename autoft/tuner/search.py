@@ -148,7 +148,10 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
 def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
     if isinstance(overrides, Mapping):
         return list(overrides.items())
-    return [parse_assignment(text) for text in ([overrides] if isinstance(overrides, str) else overrides)]
+    texts = [overrides] if isinstance(overrides, str) else overrides
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"overrides: must be a mapping or texts such as 'data.image_size=96', got {overrides!r}")
+    return [parse_assignment(text) for text in texts]
 
 
 def _is_plain_space(space: Any) -> bool:

@@ -143,6 +143,11 @@ def test_a_lone_linear_is_a_head():
     assert [group.name for group in layer_groups(nn.Linear(3, 2))] == ["head"]
 
 
+def test_what_is_no_module_is_refused():
+    with pytest.raises(ModelError, match=r"must be an nn.Module, got str; for a timm model give timm.create_model"):
+        layer_groups("resnet18")
+
+
 def test_a_model_without_a_head_is_refused():
     with pytest.raises(ModelError, match="Conv2d: has no head"):
         layer_groups(nn.Conv2d(3, 4, 3))

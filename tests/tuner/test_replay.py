@@ -5,7 +5,7 @@ import torch
 from tiny import TinyNet, tiny_data
 
 import autoft
-from autoft.errors import DivergedError, UnknownNameError
+from autoft.errors import ConfigError, DivergedError, UnknownNameError
 
 HEAD, TUNE = {"name": "head", "epochs": 1}, {"name": "tune", "epochs": 2, "unfreeze": 1, "lr": 1e-3}
 
@@ -72,3 +72,18 @@ def test_a_decision_to_stop_ends_the_run():
 def test_another_model_than_the_recipes_is_refused():
     with pytest.raises(UnknownNameError, match="the recipe was found for"):
         fitted(HEAD, model=torch.nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"recipe": "best_recipe.yaml"}, r"recipe: must be a Recipe, got str; give autoft\.Recipe\.load"),
+        ({"device": "gpu"}, "device: 'gpu' cannot be used .*; give cpu, or leave it out"),
+        ({"device": "cuda:99"}, "device: 'cuda:99' cannot be used .*; give cpu, or leave it out"),
+    ],
+    ids=["a path", "no device", "a device that is not there"],
+)
+def test_what_cannot_be_run_is_refused(given, said):
+    recipe = autoft.Recipe.parse({"model": "tiny.TinyNet", "stages": [HEAD]}, where="test")
+    with pytest.raises(ConfigError, match=said):
+        autoft.fine_tune(**{"recipe": recipe, "data": tiny_data(), "model": TinyNet(), **given})

@@ -316,6 +316,12 @@ def test_bad_input_leaves_no_folder_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("overrides", [None, 3, [("data.image_size", 96)]], ids=repr)
+def test_overrides_of_another_kind_are_refused(overrides):
+    with pytest.raises(ConfigError, match="overrides: must be a mapping or texts such as"):
+        autoft.search(TinyNet(), tiny_data(), overrides=overrides)
+
+
 def test_gpu_hours_on_a_machine_that_uses_no_gpu_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"search\.max_gpu_hours: is 2, but this search uses no GPU"):
         search(tmp_path, overrides={"search.max_gpu_hours": 2, "resources.gpus_per_worker": 0})
