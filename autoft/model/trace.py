@@ -56,15 +56,20 @@ def watch(name: str, module: nn.Module, x: ModelInput) -> Trace:
         fields = {"input": x} if isinstance(x, Tensor) else x
         shapes = ", ".join(f"{field} {tuple(tensor.shape)}" for field, tensor in fields.items())
         text = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{name}: does not run on {shapes}: {text}; {_remedy(fields)}") from error
+        raise ModelError(f"{name}: does not run on {shapes}: {text}; {_remedy(fields, module)}") from error
 
 
-def _remedy(fields: Mapping[str, Tensor]) -> str:
+def _remedy(fields: Mapping[str, Tensor], module: nn.Module) -> str:
     """What to do about input that a module does not take."""
+    other = {part.dtype for part in module.parameters() if part.is_floating_point()} - {torch.float32}
+    if other:
+        kinds = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in other))
+        return f"it has parameters of type {kinds}, and is fed with float32: call .float() on it"
     images = [tensor.shape for tensor in fields.values() if tensor.dim() == 4]
     if any(shape[1] > 4 >= shape[3] for shape in images):
         return "feed what it takes; if these are images (H, W, C), give them as (C, H, W), or as uint8"
-    return "choose another data.image_size, or feed what it takes" if images else "feed what it takes"
+    own = "choose another data.image_size, or feed what it takes (decoded images have three channels)"
+    return own if images else "feed what it takes"
 
 
 def _note_order(name: str, order: dict[str, None]) -> Any:

@@ -237,6 +237,8 @@ def _beside(
         measured = {**finalists, **_kept(contest)} if closing.all_kept else finalists
         extra["forgetting"], more = forgetting_of(ground, measured, contest.allowance)
         notes += more
+    if closing.retention:
+        notes += closing.retention.notes(contest.records)
     return _Ending(delivery, {int(name): found for name, found in scores.items()}, improved, extra, notes)
 
 

@@ -34,6 +34,29 @@ def own_module(model: "Model | None") -> nn.Module | None:
     raise ConfigError(f"model: must be the name of a timm model or an nn.Module, got {type(model).__name__}")
 
 
+def check_torch() -> None:
+    """Refuse settings of the caller's torch under which nothing here could train.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        raise ConfigError(
+            f"torch.set_default_dtype: must be torch.float32 while autoft runs, got {dtype}; set it back, and convert "
+            "what the module needs inside of it"
+        )
+    if (device := torch.get_default_device()).type != "cpu":
+        raise ConfigError(
+            f"torch.set_default_device: must be cpu while autoft runs, got {device}; set it back: autoft moves model "
+            "and data by itself"
+        )
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ConfigError(
+            "gradients are switched off (torch.no_grad, torch.inference_mode or torch.set_grad_enabled): call autoft "
+            "outside of it"
+        )
+
+
 def example_batch(spec: InputSpec, rows: int = 2) -> dict[str, torch.Tensor]:
     """A batch of zeros as the model gets it: images float32 (rows, 3, H, W), else the fields' own shapes."""
     if spec.image:

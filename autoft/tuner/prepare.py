@@ -25,7 +25,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.given import Data
-from autoft.tuner.inputs import example_batch
+from autoft.tuner.inputs import check_torch, example_batch
 from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
@@ -81,10 +81,12 @@ def lay_ground(
     """Open model and data.
 
     Raises:
+        ConfigError: torch is set up so that nothing could train.
         UnknownNameError: an unknown model or built-in data set.
         WeightsError: weights that cannot be had or do not fit.
         DataError: data that cannot be used.
     """
+    check_torch()
     if module is None:
         card = build_card(recipe.model, image_size=recipe.data.image_size)
         recipe = recipe.override({"data.image_size": recipe.data.image_size or card.image_size})

@@ -1,6 +1,6 @@
 """What finished trials have kept of the pretrained model, where a search asks for a least."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,9 +59,7 @@ class Retention:
 
     def of(self, record: TrialRecord) -> float | None:
         """What the trial retains; None where it has no weights (any more)."""
-        best = record.best(self.objective)
-        known: Mapping[str, float] = self.ledger.meta().get(_KEPT, {})
-        key = f"{record.number}:{best.index if best else 0}"
+        known, key = self._known(), self._key(record)
         if key not in known:
             weights = best_weights(self.folder.checkpoint(record.number))
             if weights is None:
@@ -69,6 +67,23 @@ class Retention:
             known = {**known, key: self.measured(weights)}
             self.ledger.set_meta(_KEPT, known)
         return known[key]
+
+    def notes(self, records: Sequence[TrialRecord]) -> list[str]:
+        """Which trials could not win for it, as far as they were measured."""
+        known = self._known()
+        found = {record.number: known[key] for record in records if (key := self._key(record)) in known}
+        fallen = [f"trial {number} ({kept:.3g})" for number, kept in found.items() if kept < self.least]
+        least = f"search.constraints.min_retention ({self.least:g})"
+        return [f"what retains less than {least} cannot win: {', '.join(fallen)}"] if fallen else []
+
+    def _known(self) -> Mapping[str, float]:
+        """What was measured, by trial and evaluation."""
+        known: Mapping[str, float] = self.ledger.meta().get(_KEPT, {})
+        return known
+
+    def _key(self, record: TrialRecord) -> str:
+        best = record.best(self.objective)
+        return f"{record.number}:{best.index if best else 0}"
 
     def measured(self, weights: Mapping[str, Tensor]) -> float:
         """What these weights retain."""

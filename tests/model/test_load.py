@@ -171,11 +171,12 @@ def test_head_dropout_on_ones_own_module():
         (Net(), {"drop_path_rate": 0.1}, "model.drop_path_rate: cannot be set on a module of your own, got 0.1"),
         (nn.Sequential(nn.Conv1d(2, 4, 1)), {}, "has no nn.Linear inside that could become the head"),
         (nn.Sequential(nn.Linear(5, 4)), {}, r"Net: does not run on input \(2, 3\): mat1 and mat2.*; feed"),
+        (nn.Sequential(nn.Linear(3, 4)).half(), {}, r"parameters of type float16, .*: call .float\(\) on it"),
         (nn.Sequential(nn.LazyLinear(4)), {}, "has lazy layers without parameters yet; call it once on a batch"),
         (nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (2, 2))), {}, r"must return \(batch, 4\), got \(2, 2, 2\)"),
         (nn.LSTM(3, 4), {}, "has no nn.Linear inside"),
     ],
-    ids=["drop path", "no linear", "other input", "lazy", "other output", "tuple"],
+    ids=["drop path", "no linear", "other input", "half", "lazy", "other output", "tuple"],
 )
 def test_modules_that_do_not_suit_are_refused(module, settings, message):
     with pytest.raises(ModelError, match=message):

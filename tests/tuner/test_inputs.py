@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from autoft.errors import RunError
+from autoft.errors import ConfigError, RunError
 from autoft.record import Objective
-from autoft.tuner.inputs import check_identity, identity
+from autoft.tuner.inputs import check_identity, check_torch, identity
 from autoft.tuner.prepare import split_of
 
 OBJECTIVE = Objective("accuracy", "max")
@@ -57,3 +58,26 @@ def test_what_has_become_of_the_data_is_told(begun, lost, added, said):
     data = replace(ground.data, splits=replace(ground.data.splits, names=names))
     with pytest.raises(RunError, match=f"data was .* and is now 'other' .*{said}"):
         check_identity(split, {**who, "data": "other"}, data, "runs/tiny")
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_nothing_is_begun(off):
+    check_torch()
+    with off(), pytest.raises(ConfigError, match=r"gradients are switched off .*: call autoft outside of it"):
+        check_torch()
+
+
+def test_another_default_type_or_device_of_torch_is_refused():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(
+            ConfigError, match=r"set_default_dtype: must be torch.float32 .*, got torch.float64; set it"
+        ):
+            check_torch()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with (
+        torch.device("meta"),
+        pytest.raises(ConfigError, match=r"set_default_device: must be cpu .*, got meta; set it"),
+    ):
+        check_torch()

@@ -95,6 +95,14 @@ def test_the_best_that_keeps_to_it_wins_and_without_it_the_best(run, ground):
     assert deliver(contest(run, ground, 0.99)).winner.number == 0
 
 
+def test_who_could_not_win_for_it_is_told(run, ground):
+    judge = retention(run, ground, 0.9)
+    assert judge.notes(run.records) == []
+    deliver(contest(run, ground, 0.9))
+    (note,) = judge.notes(run.records)
+    assert note.startswith("what retains less than search.constraints.min_retention (0.9) cannot win: trial 1 (0.")
+
+
 def test_confirmation_takes_the_best_that_keep_to_it(run, ground):
     assert [each.number for each in finalists(run.records, ACCURACY, 1)] == [2, 0]
     keeps = retention(run, ground, 0.99).keeps

@@ -27,6 +27,8 @@ from autoft.statistics import (
 )
 from autoft.tuner.confirmation.runs import Outcome
 
+_ACCURACIES = ("accuracy", "balanced_accuracy")
+"""Differences of these are told in points."""
 Pair = tuple[int, int]
 """Trial and run."""
 _BASES = {"over_frozen": "head_only", "over_standard": "standard"}
@@ -248,19 +250,29 @@ def _bought(verdict: Verdict, name: str, base: str) -> dict[str, Any]:
 
 
 def _sentence(verdict: Verdict, who: str, base: str, found: Comparison) -> str:
-    low, high = (_amount(verdict, end, signed=True) for end in (found.interval.low, found.interval.high))
-    amount = _amount(verdict, found.difference, signed=True)
+    low, high = (_end(verdict, end) for end in (found.interval.low, found.interval.high))
+    amount = _signed(verdict, found.difference)
     if found.real:
         return f"{who} is {amount} against {base}, and the difference is real: {low} to {high} (95%)"
     return f"{who} is {amount} against {base}, but the difference is not real: {low} to {high} (95%) holds zero"
 
 
-def _amount(verdict: Verdict, value: float, *, signed: bool = False) -> str:
-    """A difference in words: points of an accuracy, else units of the score (more is better)."""
-    name, sign = score_name(verdict.objective.metric), "+" if signed else ""
-    if name in ("accuracy", "balanced_accuracy"):
-        return f"{100 * value:{sign}.1f} points"
-    return f"{value:{sign}.3g} in minus {name}"
+def _amount(verdict: Verdict, value: float) -> str:
+    """The size of a difference: points of an accuracy, else units of the error."""
+    name = score_name(verdict.objective.metric)
+    return f"{100 * value:.1f} points" if name in _ACCURACIES else f"{value:.3g} in {name}"
+
+
+def _signed(verdict: Verdict, value: float) -> str:
+    """A difference of which more is better."""
+    if score_name(verdict.objective.metric) in _ACCURACIES:
+        return _end(verdict, value)
+    return f"{'better' if value >= 0 else 'worse'} by {_amount(verdict, abs(value))}"
+
+
+def _end(verdict: Verdict, value: float) -> str:
+    """An end of its interval."""
+    return f"{100 * value:+.1f} points" if score_name(verdict.objective.metric) in _ACCURACIES else f"{value:+.3g}"
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

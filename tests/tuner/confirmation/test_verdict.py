@@ -94,6 +94,9 @@ def test_a_loss_is_told_in_its_own_unit_and_a_lower_one_wins():
     assert found["winner"] == 5
     assert found["candidates"][0]["interval"][0] < 0.25 < found["candidates"][0]["interval"][1]
     assert found["unfreezing"]["over_frozen"]["difference"] == pytest.approx(0.3)
+    assert found["unfreezing"]["over_frozen"]["text"] == (
+        "trial 5 is better by 0.3 in log_loss against head_only, and the difference is real: +0.3 to +0.3 (95%)"
+    )
 
 
 def test_a_torn_outcome_is_none(tmp_path):
