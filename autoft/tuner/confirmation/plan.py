@@ -104,7 +104,8 @@ def grown(
 ) -> ConfirmPlan:
     """The plan, and what of the rest fits as well now that some runs have ended sooner than was predicted.
 
-    First another run of all candidates, then the candidates that were left out. Nothing of the plan is dropped.
+    Another run of all candidates comes before a candidate that was left out, which so waits for its turn until all
+    planned runs have been started. Nothing of the plan is dropped.
 
     Args:
         plan: that is followed.
@@ -124,7 +125,9 @@ def grown(
 
     while plan.runs < terms.config.seeds and fits(more := replace(plan, runs=plan.runs + 1)):
         plan = more
-    for number in (record.number for record in wanted if record.number not in plan.candidates):
+    started = {pair_of(run) for run in made}.issuperset(plan.pairs())
+    others = [record.number for record in wanted if record.number not in plan.candidates]
+    for number in others if started or plan.runs == terms.config.seeds else ():
         more = replace(plan, candidates=(*plan.candidates, number), added=(*plan.added, number))
         plan = more if fits(more) else plan
     kept = [record for record in wanted if record.number in plan.candidates]

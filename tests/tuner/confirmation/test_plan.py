@@ -155,6 +155,12 @@ class TestAPlanWhoseRunsEndSooner:
         plan, more = self.after(18.0, took_s, workers=workers)
         assert more == plan
 
+    def test_waits_with_other_candidates_while_there_may_come_to_be_time_for_another_run_of_all(self):
+        plan, more = self.after(11.9, 0.5, runs=1)
+        assert more == plan
+        plan, more = self.after(11.9, 1.5)
+        assert (more.candidates, more.runs, more.added) == ((3, 0, 1, 5, 7), 1, (5, 7))
+
     def test_which_has_all_stays(self):
         plan, more = self.after(1e6, 0.1)
         assert more == plan
