@@ -3,7 +3,7 @@
 from autoft.record.card import Family, FieldSpec, GroupCard, InputSpec, ModelCard
 from autoft.record.decision import CONTINUE, Action, Decision, pause, stop
 from autoft.record.evaluation import Curve, Evaluation, Mode, Objective, best_evaluation
-from autoft.record.trial import Proposal, TrialRecord, TrialState
+from autoft.record.trial import Proposal, TrialRecord, TrialState, best_first
 
 __all__ = [
     "CONTINUE",
@@ -22,6 +22,7 @@ __all__ = [
     "TrialRecord",
     "TrialState",
     "best_evaluation",
+    "best_first",
     "pause",
     "stop",
 ]

@@ -25,6 +25,22 @@ class Objective:
         """Whether ``value`` is strictly better."""
         return self.score(value) > self.score(than)
 
+    def rank(self, evaluation: "Evaluation") -> tuple[float, float]:
+        """What evaluations are put in order by, higher being better: the value, then the validation loss.
+
+        On few items many evaluations have the same value. Of those the one with the lower loss was better on new items:
+        by 0.8 and 1.0 points where 30 items validated heads on frozen features of digits and stamps, by 0.4 and 0.6
+        points where 60 did, by nothing sure from 120 on.
+        """
+        loss = evaluation.val_loss
+        return self.score(evaluation.value), -math.inf if math.isnan(loss) else -loss
+
+    def prefers(self, evaluation: "Evaluation", than: "Evaluation | None") -> bool:
+        """Whether ``evaluation`` is the better one of the two; any number is better than none."""
+        if evaluation.diverged or not math.isfinite(evaluation.value):
+            return False
+        return than is None or self.rank(evaluation) > self.rank(than)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -84,12 +100,10 @@ Curve: TypeAlias = tuple[Evaluation, ...]
 
 
 def best_evaluation(curve: Iterable[Evaluation], objective: Objective) -> Evaluation | None:
-    """The first of the best evaluations, or None if there is none that is a number."""
+    """The best evaluation, the first of equal ones, or None if there is none that is a number."""
     best: Evaluation | None = None
     for evaluation in curve:
-        if evaluation.diverged or not math.isfinite(evaluation.value):
-            continue
-        if best is None or objective.better(evaluation.value, best.value):
+        if objective.prefers(evaluation, best):
             best = evaluation
     return best
 

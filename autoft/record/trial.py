@@ -1,6 +1,6 @@
 """A trial's record: what was tried, how far it came, and why it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -99,3 +99,12 @@ class TrialRecord:
     def best(self, objective: Objective) -> Evaluation | None:
         """The evaluation whose weights are kept."""
         return best_evaluation(self.curve, objective)
+
+
+def best_first(records: Iterable[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """The trials that have a value, the best first, the earlier one of equal ones; crashed ones are left out."""
+    valued = [
+        (best, record) for record in records if record.state != TrialState.FAIL and (best := record.best(objective))
+    ]
+    valued.sort(key=lambda pair: pair[1].number)
+    return [record for _, record in sorted(valued, key=lambda pair: objective.rank(pair[0]), reverse=True)]

@@ -230,8 +230,7 @@ class HeadStage:
                 lane.over = True
                 continue
             lane.stale += 1
-            better = lane.best is None or ground.objective.better(evaluation.value, lane.best.evaluation.value)
-            if math.isfinite(evaluation.value) and better:
+            if ground.objective.prefers(evaluation, lane.best.evaluation if lane.best else None):
                 lane.stale = 0
                 state = self._fused.state(place, evaluated=True)
                 lane.best = Snapshot(evaluation, self._weights(state), self._optimizer(state))

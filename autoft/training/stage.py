@@ -124,9 +124,7 @@ class StageRun:
     def take(self, evaluation: Evaluation, objective: Objective) -> None:
         """Keep the model as it is if ``evaluation`` is the stage's best; to be called within `evaluated`."""
         self.stale += 1
-        if not math.isfinite(evaluation.value):
-            return
-        if self.best is None or objective.better(evaluation.value, self.best.evaluation.value):
+        if objective.prefers(evaluation, self.best.evaluation if self.best else None):
             self.stale = 0
             optimizer = self.optimizer_state() if self._followed else {}
             average = copy_of(self.beside.values) if self.beside else {}

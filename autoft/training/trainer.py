@@ -383,9 +383,7 @@ class StagedTrainer:
 
     def _better(self, own: Snapshot) -> Snapshot:
         earlier = self._best
-        if earlier is None or self._objective.better(own.evaluation.value, earlier.evaluation.value):
-            return own
-        return earlier
+        return own if earlier is None or self._objective.prefers(own.evaluation, earlier.evaluation) else earlier
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint of this moment into ``folder``; the one before it stays until the next.

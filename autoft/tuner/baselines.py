@@ -7,6 +7,8 @@ from autoft.model.family import complete
 from autoft.recipe import Recipe, Stage
 from autoft.record import ModelCard
 
+COMPARED = ("head_only", "standard")
+"""Those that a winner is compared with."""
 HEAD_SHARE = 4
 """A recipe without a head stage gives it one part in so many of its length."""
 

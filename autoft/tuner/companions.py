@@ -19,7 +19,7 @@ def likely_head_stages(policy: Policy, space: SearchSpace, sampler: str) -> tupl
         space: what the sampler draws from.
         sampler: its name; one that models its draws is only asked for the first, which are random.
     """
-    found = [recipe for _, recipe in (*policy.baselines, *policy.portfolio)][: policy.num_samples]
+    found = [recipe for _, recipe in policy.first_in_line][: policy.num_samples]
     if isinstance(space, DeclaredSpace):
         count = min(policy.num_samples - len(found), _KNOWN.get(sampler, STARTUP_TRIALS))
         numbers = range(len(found), len(found) + max(0, count))

@@ -16,7 +16,7 @@ from autoft.cache import ActivationCache, Reuse
 from autoft.errors import SearchFailedError
 from autoft.model import named_tensors
 from autoft.recipe import Recipe
-from autoft.record import Evaluation, Objective, TrialRecord, TrialState
+from autoft.record import Evaluation, Objective, TrialRecord, best_first
 from autoft.training import Judge, Scorer, StagedTrainer, as_run, best_weights
 from autoft.training.gains import Tried, Weights
 from autoft.tuner.closing import OUT_OF_TIME, Allowance
@@ -137,8 +137,7 @@ class Contest:
 
     def ranked(self) -> list[TrialRecord]:
         """All trials with a value, the best first."""
-        valued = [record for record in self.records if record.best(self.objective) and record.state != TrialState.FAIL]
-        return sorted(valued, key=lambda record: -self.objective.score(_best(record, self.objective).value))
+        return best_first(self.records, self.objective)
 
     def allows(self, record: TrialRecord) -> bool:
         """Whether the trial may win."""

@@ -8,9 +8,10 @@ from autoft.recipe import Recipe
 from autoft.space import SearchSpace
 from autoft.space.portfolio import drawable, drawable_base, head_options
 from autoft.study import Ledger
-from autoft.tuner.baselines import baselines
+from autoft.tuner.baselines import COMPARED, baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.layout import device_here
+from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, in_order, kept_portfolio, trained_groups, without_repeats
 from autoft.tuner.prepare import Ground, shipped_portfolio
 from autoft.tuner.probe import Probed, least_promising, probe_once
@@ -20,6 +21,9 @@ from autoft.tuner.worker import WorkerContext
 
 _UNLIKELY = 2.0
 """A recipe that the probe expects little of comes where one of so many times its cost would."""
+
+_AT_ONCE = 0.25
+"""Of the time for trials, on all slots together: what a baseline may take of it before anything else is tried."""
 
 
 def probed(
@@ -84,6 +88,22 @@ def first_in_line(
         return without_repeats((*earlier, *in_order(shipped, cost)), model, known=known)
 
     return kept_portfolio(ledger, space, made)
+
+
+def for_a_budget(policy: Policy, seconds: Callable[[Recipe], float], *, slot_s: float) -> Policy:
+    """The policy with what a short budget changes: a dear baseline comes where its cost puts it in the portfolio.
+
+    Those that the winner is compared with stay the first.
+
+    Args:
+        policy: of the search.
+        seconds: that a recipe is predicted to take.
+        slot_s: seconds that there are for trials, on all slots together.
+    """
+    costs = [seconds(recipe) for _, recipe in policy.portfolio]
+    found = {name: seconds(recipe) for name, recipe in policy.baselines}
+    dear = [name for name, cost in found.items() if name not in COMPARED and cost > _AT_ONCE * slot_s]
+    return replace(policy, postponed={name: sum(other < found[name] for other in costs) for name in dear})
 
 
 def _best_head(space: SearchSpace, base: Recipe, found: Probed | None) -> Mapping[str, Any]:

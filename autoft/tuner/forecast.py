@@ -90,6 +90,10 @@ class Outlook:
             return None
         return self.predictor.total(recipe), replace(self.predictor, kept=frozenset()).total(recipe)
 
+    def seconds(self, recipe: Recipe) -> float:
+        """Predicted seconds of a recipe with reuse; 0 where nothing is known."""
+        return 0.0 if self.predictor is None else self.predictor.total(recipe)
+
     def predict(self, recipe: Mapping[str, Any]) -> dict[str, float]:
         """Predicted seconds per epoch of each stage of a recipe; empty where nothing is known."""
         if self.predictor is None:

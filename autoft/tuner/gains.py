@@ -1,11 +1,11 @@
 """Free gains at the end of a search: which weights are there to be mixed with the winner's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from autoft.recipe import Recipe
-from autoft.record import Objective, TrialRecord
+from autoft.record import Objective, TrialRecord, best_first
 from autoft.training import Improved, Ingredient, Judge, StageKeys, StageTree, best_weights, improve, load_weights
 from autoft.training.checkpoint import best_average
 from autoft.training.gains import MOST_MEMBERS, Weights
@@ -84,10 +84,4 @@ def _head_stage(folder: RunFolder, ground: Ground, objective: Objective, winner:
 
 def _finished(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """Trials that came to something, the best first."""
-    values: Mapping[int, float] = {
-        record.number: objective.score(best.value)
-        for record in records
-        if record.state.finished and record.state != "FAIL" and (best := record.best(objective))
-    }
-    found = [record for record in records if record.number in values]
-    return sorted(found, key=lambda record: (-values[record.number], record.number))
+    return [record for record in best_first(records, objective) if record.state.finished]

@@ -31,6 +31,8 @@ class Policy:
     """Name and recipe, cheapest first. They are references: nothing but a divergence stops them."""
     portfolio: Sequence[tuple[str, Recipe]] = ()
     """Name and recipe of what is tried next, in this order: good elsewhere, and judged as any other."""
+    postponed: Mapping[str, int] = field(default_factory=dict)
+    """Baselines that would take much of a short budget, and how many of the portfolio's recipes come before each."""
     num_samples: int
     """Recipes to try, baselines included."""
     scheduler: SchedulerName = "thaw"
@@ -76,15 +78,20 @@ class Policy:
         """
         if len(records) >= self.num_samples or self.thaw(records):
             return None
-        tried = {record.baseline for record in records}
-        for name, recipe in self.baselines:
-            if name not in tried:
-                return self.sampler.locate(recipe, f"baseline:{name}")
         started = {record.proposal.origin for record in records}
-        for name, recipe in self.portfolio:
-            if f"portfolio:{name}" not in started:
-                return self.sampler.locate(recipe, f"portfolio:{name}")
+        for origin, recipe in self.first_in_line:
+            if origin not in started:
+                return self.sampler.locate(recipe, origin)
         return None if self.enough(records) else self.sampler.propose(records, len(records))
+
+    @property
+    def first_in_line(self) -> list[tuple[str, Recipe]]:
+        """Origin and recipe of all that is tried before anything is drawn: baselines, then the portfolio."""
+        first, later = list[tuple[str, Recipe]](), [(f"portfolio:{name}", recipe) for name, recipe in self.portfolio]
+        for name, recipe in reversed(self.baselines):
+            line, place = (later, self.postponed[name]) if name in self.postponed else (first, 0)
+            line.insert(place, (f"baseline:{name}", recipe))
+        return [*first, *later]
 
     def enough(self, records: Sequence[TrialRecord]) -> str | None:
         """Why no more recipes are drawn, in words; None while there are some to try."""

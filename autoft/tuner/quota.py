@@ -1,5 +1,6 @@
 """The quota of checkpoints: what is needed to resume, and the best, are kept; the rest goes when it is used up."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from autoft.errors import StorageError
 from autoft.files import translated
-from autoft.record import Objective, TrialRecord
+from autoft.record import Objective, TrialRecord, best_first
 from autoft.training.checkpoint import slim_checkpoint
 from autoft.tuner.run_folder import RunFolder
 
@@ -62,12 +63,8 @@ class CheckpointKeeper:
         self._make_room(records)
 
     def _take(self, record: TrialRecord) -> None:
-        """Keep a finished trial if it is among the best so far; who is not, and is no baseline, loses its checkpoint.
-
-        As `winner_of`: the better one comes first, the earlier one where two are equal.
-        """
-        ranked = [*self._leaders, record] if record.best(self.objective) and record.state != "FAIL" else self._leaders
-        ranked = sorted(ranked, key=lambda each: (-self._score(each), each.number))
+        """Keep a finished trial if it is among the best so far; another that is no baseline loses its checkpoint."""
+        ranked = best_first([*self._leaders, record], self.objective)
         self._leaders = ranked[: self.top]
         kept = self._leading()
         for loser in (record, *ranked):
@@ -97,7 +94,7 @@ class CheckpointKeeper:
         yield from (partial(self._slimmed, record.number) for record in kept if record.number not in self._slim)
         yield from (partial(removed, path) for path in self._stages())
         others = [record for record in kept if record.number not in self._leading()[:1]]
-        yield from (partial(self._without, record) for record in sorted(others, key=self._score))
+        yield from (partial(self._without, record) for record in sorted(others, key=self._rank))
 
     def _slimmed(self, number: int) -> int:
         self._slim.add(number)
@@ -120,9 +117,9 @@ class CheckpointKeeper:
         best = self._leading()
         return (each for each in records if each.state.finished and (each.baseline or each.number in best))
 
-    def _score(self, record: TrialRecord) -> float:
+    def _rank(self, record: TrialRecord) -> tuple[float, float]:
         best = record.best(self.objective)
-        return self.objective.score(best.value) if best else float("-inf")
+        return self.objective.rank(best) if best else (-math.inf, -math.inf)
 
     def _stages(self) -> list[Path]:
         """Results of stages, that which nobody has asked for longest first."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import patiently
 from autoft.pruning.replay import save_task
 from autoft.record import Objective, TrialRecord
+from autoft.space import SearchSpace
 from autoft.study import Ledger, check_reachable
 from autoft.tuner.baselines import baselines
 from autoft.tuner.closing import WRITING_S, Closing, seconds_of_a_pass
@@ -24,7 +25,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.constraints import Constraints
-from autoft.tuner.first import first_in_line, probed
+from autoft.tuner.first import first_in_line, for_a_budget, probed
 from autoft.tuner.forecast import Outlook, look_ahead
 from autoft.tuner.given import Data, Given
 from autoft.tuner.inputs import check_identity, identity, own_module
@@ -34,6 +35,7 @@ from autoft.tuner.layout import LAYOUT, Layout, Room, choose_layout, device_here
 from autoft.tuner.observer import Observer, SearchPlan
 from autoft.tuner.pareto import objectives_of
 from autoft.tuner.place import folder_of, worked_on
+from autoft.tuner.policy import Policy
 from autoft.tuner.prepare import (
     Ground,
     build_policy,
@@ -45,6 +47,7 @@ from autoft.tuner.prepare import (
     with_memory_format,
     worker_context,
 )
+from autoft.tuner.probe import Probed
 from autoft.tuner.quota import CheckpointKeeper, default_quota
 from autoft.tuner.ray_runner import run_on_ray
 from autoft.tuner.ray_session import RaySession, ray_session
@@ -202,9 +205,8 @@ def _open(
     )
     look = partial(probed, deadline=clock.deadline, notify=observer.note)
     found = look(config, space, ledger, context, ground) if outlook.predictor else None
-    portfolio = first_in_line(config, ground, space, ledger, found=found, notify=observer.note)
-    rates = found.rates if found else None
-    policy = build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio, rates=rates)
+    policy = _policy(config, ground, space, ledger, outlook, found=found, notify=observer.note)
+    policy = for_a_budget(policy, outlook.seconds, slot_s=clock.left_s * layout.slots.count)
     conductor = Conductor(
         ledger=ledger,
         policy=policy,
@@ -218,12 +220,35 @@ def _open(
         until=reserve.trials_until if reserve else None,
     )
     conductor.open()
+    _say_what_waits(conductor, policy)
     observer.started(_plan(config, ground, folder, conductor, outlook))
     confirmation = _confirmation(config, ground, folder, conductor, reserve, retention)
     if shares:
         context = replace(context, companions=tuple(likely_head_stages(policy, space, config.search.sampler)))
     closing = Closing.of(config, started_at, outlook.reuse, retention)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
+
+
+def _policy(
+    config: SearchConfig,
+    ground: Ground,
+    space: SearchSpace,
+    ledger: Ledger,
+    outlook: Outlook,
+    *,
+    found: Probed | None,
+    notify: Callable[[str], None],
+) -> Policy:
+    """Of the trials, with what the probe has found."""
+    objective = ground.data.task.objective(config.search.metric)
+    portfolio = first_in_line(config, ground, space, ledger, found=found, notify=notify)
+    rates = found.rates if found else None
+    return build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio, rates=rates)
+
+
+def _say_what_waits(conductor: Conductor, policy: Policy) -> None:
+    for name in policy.postponed.keys() - {record.baseline for record in conductor.records}:
+        conductor.say(f"baseline {name}: it would take much of the time budget, so cheaper recipes are tried before it")
 
 
 def _ledger(

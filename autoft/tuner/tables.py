@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from autoft.record import Evaluation, Objective, TrialRecord
+from autoft.record import Evaluation, Objective, TrialRecord, best_first
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.predict import predicted_in_all, predicted_s, surprise_at
 
@@ -59,15 +59,8 @@ def history_table(records: Sequence[TrialRecord], objective: Objective) -> pd.Da
 
 
 def winner_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
-    """The trial with the best evaluation; the earlier one where two are equal. Crashed trials cannot win."""
-    best: tuple[TrialRecord, Evaluation] | None = None
-    for record in records:
-        evaluation = record.best(objective)
-        if evaluation is None or record.state == "FAIL":
-            continue
-        if best is None or objective.better(evaluation.value, best[1].value):
-            best = (record, evaluation)
-    return best[0] if best else None
+    """The trial with the best evaluation. Crashed trials cannot win."""
+    return next(iter(best_first(records, objective)), None)
 
 
 def chosen(

@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoft.record import Evaluation, Objective, best_evaluation
+from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState, best_evaluation, best_first
 
 ANY_FLOAT = st.floats(allow_nan=False)
 EVALUATIONS = st.builds(
@@ -64,3 +65,22 @@ def test_the_earlier_of_two_equals_is_the_best():
 
 def test_a_diverged_evaluation_is_never_the_best():
     assert best_evaluation((at(0.9, diverged="it did"),), Objective("m", "max")) is None
+
+
+def test_of_equal_values_the_surer_is_the_best():
+    curve = (replace(at(0.5, 1), val_loss=0.4), replace(at(0.5, 2), val_loss=0.3), replace(at(0.4, 3), val_loss=0.1))
+    curve = (*curve, replace(at(0.5, 4), val_loss=math.nan))
+    assert best_evaluation(curve, Objective("m", "max")) == curve[1]
+    assert best_evaluation(curve, Objective("m", "min")) == curve[2]
+
+
+def test_trials_are_in_the_order_of_their_best_evaluations():
+    recipes = [
+        (TrialState.COMPLETE, (at(0.5), at(0.7))),
+        (TrialState.FAIL, (at(0.9),)),
+        (TrialState.PRUNED, (replace(at(0.7), val_loss=-0.1),)),
+        (TrialState.RUNNING, ()),
+        (TrialState.WAITING, (at(0.7),)),
+    ]
+    records = [TrialRecord(number, state, Proposal({}, "tpe"), curve) for number, (state, curve) in enumerate(recipes)]
+    assert [record.number for record in best_first(records[::-1], Objective("m", "max"))] == [2, 0, 4]

@@ -75,7 +75,7 @@ def test_the_winner_against_itself_gains_nothing(trained, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_soup_that_is_better_by_more_than_its_error_is_kept(trained, kind):
     world, weights = trained(kind)
-    poor = spoiled(weights)
+    poor = spoiled(weights, by=3.0)
     found = improve(judge_of(world, poor), start=None, others=[given(weights)], affords=lambda: True)
     (tried,) = found.tried
     assert found.kind == tried.kind == "soup of the winner and trial 7"

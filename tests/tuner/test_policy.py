@@ -22,6 +22,7 @@ from autoft.record import (
 from autoft.space import build_space
 from autoft.study import MemoryLedger, OptunaLedger, sqlite_url
 from autoft.tuner.baselines import baselines
+from autoft.tuner.first import for_a_budget
 from autoft.tuner.policy import Policy
 from autoft.tuner.sampler import build_sampler
 
@@ -83,6 +84,26 @@ class TestNext:
             ledger.start(proposal)
         origins = [one.proposal.origin for one in ledger.trials()]
         assert origins == ["baseline:head_only", "baseline:standard", "baseline:full", "tpe", "tpe", "tpe"]
+
+    @pytest.mark.parametrize(
+        ("slot_s", "order"),
+        [
+            pytest.param(math.inf, ["head_only", "standard", "full", "cheap", "dear"], id="no budget"),
+            pytest.param(400.0, ["head_only", "standard", "full", "cheap", "dear"], id="long"),
+            pytest.param(100.0, ["head_only", "standard", "cheap", "full", "dear"], id="short"),
+            pytest.param(-1.0, ["head_only", "standard", "cheap", "full", "dear"], id="used up"),
+        ],
+    )
+    def test_a_short_budget_puts_a_dear_baseline_behind_cheaper_recipes(self, slot_s, order):
+        seconds = {"head_only": 0.0, "standard": 90.0, "full": 95.0, "cheap": 90.0, "dear": 96.0}
+        first = dict(baselines(BASE, CARD))
+        others = [(name, BASE.override({"seed": seed})) for seed, name in enumerate(["cheap", "dear"], 1)]
+        cost = {recipe.fingerprint(): seconds[name] for name, recipe in (*first.items(), *others)}
+        policy = policy_of(portfolio=others, num_samples=5)
+        policy, ledger = for_a_budget(policy, lambda one: cost[one.fingerprint()], slot_s=slot_s), MemoryLedger(SCORE)
+        while proposal := policy.next(ledger.trials()):
+            ledger.start(proposal)
+        assert [one.proposal.origin.partition(":")[2] for one in ledger.trials()] == order
 
     @pytest.mark.parametrize("samples", [1, 2, 3])
     def test_a_small_search_has_the_first_baselines_alone(self, samples):

@@ -3,20 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from typing import Any, Self
 
 from autoft.recipe import Recipe
-from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState
+from autoft.record import Evaluation, Objective, Proposal, TrialRecord, TrialState, best_first
 from autoft.streams import stream_seed
 from autoft.training import fixed_length
 from autoft.training.lengths import kept_evaluation
+from autoft.tuner.baselines import COMPARED
 from autoft.tuner.conductor import BUDGET
 from autoft.tuner.confirmation.config import ConfirmConfig
 from autoft.tuner.predict import FORKED, off_by
-
-_ALWAYS = ("head_only", "standard")
-"""Baselines to which the winner is compared: they come before the second best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
     wanted = terms.candidates(records)
     costs = {record.number: again_s(record, records, terms.objective) for record in wanted}
     best = wanted[:1]
-    for needed in ([*best, *(record for record in wanted[1:] if record.baseline in _ALWAYS)], best):
+    for needed in ([*best, *(record for record in wanted[1:] if record.baseline in COMPARED)], best):
         for runs in range(config.seeds, 0, -1):
             fitting, spent = [], 0.0
             for record in wanted:
@@ -160,13 +157,11 @@ def finalists(
     allowed: Callable[[TrialRecord], bool] = lambda _record: True,
 ) -> list[TrialRecord]:
     """The best trials and all baselines with a value, as far as they are allowed to win, the most important first."""
-    valued = [record for record in records if record.best(objective) and record.state != TrialState.FAIL]
-    valued = [record for record in valued if record.state.finished]
-    in_order = sorted(valued, key=lambda record: (-_score(record, objective), record.number))
-    ranked = list(islice((record for record in in_order if allowed(record)), top))
-    references = [record for record in valued if record.baseline and allowed(record)]
-    first = [record for record in references if record.baseline in _ALWAYS]
-    others = [record for record in references if record.baseline not in _ALWAYS]
+    valued = [record for record in best_first(records, objective) if record.state.finished and allowed(record)]
+    ranked = valued[:top]
+    references = sorted((record for record in valued if record.baseline), key=lambda record: record.number)
+    first = [record for record in references if record.baseline in COMPARED]
+    others = [record for record in references if record.baseline not in COMPARED]
     return list({record.number: record for record in (*ranked[:1], *first, *ranked[1:], *others)}.values())
 
 
@@ -187,10 +182,9 @@ def runs_s(records: Sequence[TrialRecord], objective: Objective, config: Confirm
 
     A trial that has not ended counts with the whole length of its recipe. None while there are too few to say.
     """
-    valued = [record for record in records if record.best(objective) and record.state != TrialState.FAIL]
-    in_order = sorted(valued, key=lambda record: (-_score(record, objective), record.number))
+    valued = best_first(records, objective)
     references = [record for record in valued if record.baseline]
-    best = [record for record in in_order if not record.baseline][: config.top]
+    best = [record for record in valued if not record.baseline][: config.top]
     if len(best) < config.top or not references:
         return None
     each = [_to_the_end_s(record, records, objective) for record in (*references, *best)]
@@ -237,12 +231,6 @@ def _kept(record: TrialRecord, objective: Objective) -> list[Evaluation]:
     names = list(dict.fromkeys(each.stage for each in record.curve))
     names = names[: names.index(best.stage) + 1]
     return [kept for name in names if (kept := kept_evaluation(record.curve, name, objective))]
-
-
-def _score(record: TrialRecord, objective: Objective) -> float:
-    best = record.best(objective)
-    assert best is not None
-    return objective.score(best.value)
 
 
 def _left_out(wanted: Sequence[TrialRecord], kept: Sequence[TrialRecord], runs: int, config: ConfirmConfig) -> str:

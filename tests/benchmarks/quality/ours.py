@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 import autoft
+from autoft.record import Objective
 from autoft.tuner.observer import Silent
 
 MODEL, TRIALS, HEAD_EPOCHS, EPOCHS = "tf_efficientnet_lite0", 32, 3, 12
@@ -23,16 +24,16 @@ class Incumbents(Silent):
     """Copies the checkpoint of a trial that becomes the best of the search; it holds the trial's best weights."""
 
     def __init__(self, started_at, out):
-        self.started_at, self.out, self.best, self.rows = started_at, out, -1.0, []
+        self.started_at, self.out, self.best, self.rows = started_at, out, None, []
 
     def evaluated(self, trial, evaluation, best):
         """Hear an evaluation."""
-        if best is None or best <= self.best:
+        if not Objective("accuracy", "max").prefers(evaluation, self.best):
             return
-        seconds, self.best = time.time() - self.started_at, best
+        seconds, self.best = time.time() - self.started_at, evaluation
         kept = self.out / "incumbents" / str(len(self.rows))
         shutil.copytree(self.out / "runs/run/trials" / f"{trial.number:04d}" / "checkpoint", kept)
-        self.rows.append({"seconds": seconds, "val": best, "checkpoint": str(kept)})
+        self.rows.append({"seconds": seconds, "val": evaluation.value, "checkpoint": str(kept)})
 
 
 def main():
