@@ -36,7 +36,7 @@ def trained(tiny, _worlds):
         if kind not in _worlds:
             data = tiny.images(kind, train=60, val=45)
             world = tiny.world(data, tiny.conv_net(outputs=data.task.num_outputs))
-            trainer = world.trainer(tiny.recipe([{"name": "tune", "unfreeze": "all", "epochs": 20, "lr": 1e-2}]))
+            trainer = world.trainer(tiny.recipe([{"name": "tune", "unfreeze": "all", "epochs": 7, "lr": 1e-2}]))
             tiny.finish(trainer)
             _worlds[kind] = world, trainer.result().weights
         return _worlds[kind]
@@ -75,7 +75,7 @@ def test_the_winner_against_itself_gains_nothing(trained, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_soup_that_is_better_by_more_than_its_error_is_kept(trained, kind):
     world, weights = trained(kind)
-    poor = spoiled(weights, by=3.0)
+    poor = spoiled(weights)
     found = improve(judge_of(world, poor), start=None, others=[given(weights)], affords=lambda: True)
     (tried,) = found.tried
     assert found.kind == tried.kind == "soup of the winner and trial 7"

@@ -96,7 +96,7 @@ def test_a_frozen_tensor_that_changes_is_an_error_at_the_end_of_the_stage(tiny, 
 
 def test_a_stage_ends_with_the_weights_of_its_best_evaluation(tiny):
     world = tiny.world()
-    trainer = world.trainer(tiny.recipe([{"name": "all", "unfreeze": "all", "epochs": 6, "lr": 0.03}]))
+    trainer = world.trainer(tiny.recipe([{"name": "all", "unfreeze": "all", "epochs": 6, "lr": 0.3}]))
     curve = tiny.finish(trainer)
     best = best_evaluation(curve, world.data.task.objective())
     assert best is not curve[-1], "the case is no case"
@@ -106,7 +106,7 @@ def test_a_stage_ends_with_the_weights_of_its_best_evaluation(tiny):
 def test_the_next_stage_starts_from_the_best_of_the_stage_before(tiny):
     world = tiny.world()
     stages = [
-        {"name": "all", "unfreeze": "all", "epochs": 6, "lr": 0.03},
+        {"name": "all", "unfreeze": "all", "epochs": 6, "lr": 0.3},
         {"name": "again", "unfreeze": 0, "epochs": 1},
     ]
     trainer = world.trainer(tiny.recipe(stages))
