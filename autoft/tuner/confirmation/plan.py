@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, Self
 
 from autoft.recipe import Recipe
@@ -157,9 +158,10 @@ def finalists(
     allowed: Callable[[TrialRecord], bool] = lambda _record: True,
 ) -> list[TrialRecord]:
     """The best trials and all baselines with a value, as far as they are allowed to win, the most important first."""
-    valued = [record for record in best_first(records, objective) if record.state.finished and allowed(record)]
-    ranked = valued[:top]
-    references = sorted((record for record in valued if record.baseline), key=lambda record: record.number)
+    valued = [record for record in best_first(records, objective) if record.state.finished]
+    ranked = list(islice(filter(allowed, valued), top))  # to ask costs a pass through the model
+    references = [record for record in valued if record.baseline and allowed(record)]
+    references.sort(key=lambda record: record.number)
     first = [record for record in references if record.baseline in COMPARED]
     others = [record for record in references if record.baseline not in COMPARED]
     return list({record.number: record for record in (*ranked[:1], *first, *ranked[1:], *others)}.values())
