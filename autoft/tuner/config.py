@@ -239,11 +239,14 @@ class SearchConfig(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
     def override(self, changes: Mapping[str, Any]) -> Self:
-        """The configuration with dotted paths changed.
+        """The configuration with dotted paths changed; of a search space given by name the dimensions.
 
         Raises:
             ConfigError: a path that does not exist, or a value that breaks a rule.
+            UnknownNameError: a search space that is not shipped and is no file.
         """
+        if isinstance(name := changes.get("space"), str):
+            changes = {**changes, "space": _space_file(name).get("space")}
         return type(self).parse(apply_overrides(self.full(), changes, where="search"), where="search")
 
 

@@ -113,7 +113,10 @@ def check_identity(split: Mapping[str, Any], now: Mapping[str, Any], data: DataH
         why = [_other_items(split, data)] if "data" in differing else []
         why += [_OTHER_WEIGHTS] if _BASE in differing and "model" not in differing else []
         hint = f" ({'; '.join(why)})" if why else ""
-        raise RunError(f"{run}: holds another search: {told}{hint}; nothing was changed, choose another --name")
+        raise RunError(
+            f"{run}: holds another search: {told}{hint}; nothing was changed: put that back, or start a search "
+            "under another --name"
+        )
 
 
 def _other_items(split: Mapping[str, Any], data: DataHandle) -> str:

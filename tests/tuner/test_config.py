@@ -4,6 +4,7 @@ import pytest
 
 from autoft.errors import ConfigError, UnknownNameError
 from autoft.recipe import parse_assignment
+from autoft.space import shipped
 from autoft.tuner.config import SearchConfig, resolve_config
 
 
@@ -174,3 +175,10 @@ def test_reuse_is_on_unless_it_is_turned_off(assignments, expected):
 def test_reuse_refuses_what_it_does_not_know(text):
     with pytest.raises(ConfigError, match="reuse"):
         resolved(text)
+
+
+def test_a_run_that_goes_on_may_be_given_another_space_by_name():
+    config = resolve_config(None, [], {"model.name": "resnet18"})
+    assert config.override({"space": "smoke"}).space == shipped("smoke")["space"]
+    with pytest.raises(UnknownNameError, match="smokey"):
+        config.override({"space": "smokey"})
