@@ -6,6 +6,7 @@ import types
 import pytest
 from ray.tune.experiment import Trial
 
+from autoft.errors import StorageError
 from autoft.record import Action, Evaluation
 from autoft.tuner import ray_adapters
 from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, StarvedError
@@ -99,6 +100,17 @@ def test_a_node_that_does_not_share_the_run_folder_costs_no_trial(tmp_path):
     ConductedScheduler(conductor).on_trial_error(None, a_trial(tmp_path, told=told, failures=WORKER_RESTARTS + 1))
     assert conductor.causes == []
     assert "--storage-path on storage that all nodes share" in conductor.refused[0]
+
+
+def test_what_the_ledger_refuses_is_kept_for_whoever_started_tune(tmp_path):
+    class Refusing(Listening):
+        def hear(self, number, report):
+            raise StorageError("study.db: the disk is full")
+
+    scheduler = ConductedScheduler(Refusing())
+    with pytest.raises(StorageError, match="the disk is full") as error:
+        scheduler.on_trial_result(None, a_trial(tmp_path), {REPORT: json.dumps(Report().plain())})
+    assert scheduler.refusal is error.value
 
 
 def test_deaths_count_until_the_next_evaluation(tmp_path):
