@@ -28,6 +28,14 @@ class BuildStoppedError(Exception):
     """There was no time left to finish; nothing was kept."""
 
 
+class UnevenRowsError(Exception):
+    """Rows of a boundary are not all of one shape and type; nothing was kept."""
+
+    def __init__(self, boundary: int) -> None:
+        super().__init__("not all items give rows of one shape and type there")
+        self.boundary = boundary
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What one key holds."""
@@ -64,6 +72,7 @@ class Builder:
 
         Raises:
             StorageError: they do not fit, or the disk refuses; nothing is left behind.
+            UnevenRowsError: an entry cannot be made; nothing is left behind.
             ShardsBusyError: another process builds one of them, and takes longer than is worth waiting for.
             BuildStoppedError: ``should_stop`` said so, while building or waiting.
         """
@@ -149,4 +158,6 @@ class Builder:
             for boundary, rows in walk(loaded, part, wanted, self.manner):
                 entry, writer = wanted[boundary]
                 kept = torch.cat([rows[: len(indices)]])
+                if (tuple(kept.shape[1:]), kept.dtype) != (entry.form.shape, entry.form.dtype):
+                    raise UnevenRowsError(boundary)
                 yield writer, slice(int(indices[0]), int(indices[-1]) + 1), {FIELD: entry.form.pack(kept)}

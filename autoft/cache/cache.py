@@ -9,7 +9,7 @@ import torch
 
 from autoft.cache import rows as placing
 from autoft.cache.activations import Activations
-from autoft.cache.build import Builder, BuildStoppedError, Entry
+from autoft.cache.build import Builder, BuildStoppedError, Entry, UnevenRowsError
 from autoft.cache.cost import Boundary, Choice, Machine, Verdict, choose, measure
 from autoft.cache.key import entry_key, group_digests, surroundings
 from autoft.cache.probe import Probe, probe
@@ -74,8 +74,12 @@ class Prepared:
 class _Known:
     """What has been found out about one model in its surroundings."""
 
-    probes: Mapping[int, Probe]
-    digests: tuple[str, ...]
+    asked: frozenset[int] = frozenset()
+    """Boundaries that were looked at."""
+    probes: Mapping[int, Probe] = field(default_factory=dict)
+    """Of those at which there is something to keep."""
+    digests: tuple[str, ...] = ()
+    """Of groups, as far as one was asked for."""
 
 
 class ActivationCache:
@@ -121,7 +125,7 @@ class ActivationCache:
             return Prepared()
         known = self._find_out(loaded, asked | set(self._reuse.passes), manner)
         for boundary in sorted(asked - set(known.probes)):
-            self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor")
+            self._refuse(loaded, boundary, "they are not a function of the item alone, or not one tensor of floats")
         variants = tuple(dict.fromkeys(variant for need in needs for variant in need.variants))
         entries = self._entries(loaded, known, manner, variants)
         for key in self._views - {entry.key for entry in entries}:
@@ -153,16 +157,19 @@ class ActivationCache:
         return self._activations(loaded, known, entries, {boundary}).get(boundary)
 
     def _find_out(self, loaded: LoadedModel, boundaries: Iterable[int], manner: Manner) -> _Known:
+        """What is not known yet is looked at now: no more than that need be in its base state."""
         device = next(loaded.module.parameters()).device
-        possible = sorted({index for index in boundaries if 0 < index < len(loaded.chain)})
-        key = (loaded.digest, str(device), torch.get_num_threads(), manner, *possible)
-        if key not in self._known:
+        asked = frozenset(index for index in boundaries if 0 < index < len(loaded.chain))
+        key = (loaded.digest, str(device), torch.get_num_threads(), manner)
+        known = self._known.get(key, _Known())
+        if missing := sorted(asked - known.asked):
             few = np.arange(min(MICRO_BATCH, len(self._data)))
             moved = {name: rows.to(device) for name, rows in self._data.read(few).items()}
             inputs = as_inputs(moved, self._data, loaded.card, channels_last=manner.channels_last)
-            probes = probe(loaded, inputs, possible, manner)
-            self._known[key] = _Known(probes, group_digests(loaded, max(possible)))
-        return self._known[key]
+            probes = {**known.probes, **probe(loaded, inputs, missing, manner)}
+            digests = max(known.digests, group_digests(loaded, missing[-1]), key=len)
+            known = self._known[key] = _Known(known.asked | asked, probes, digests)
+        return replace(known, probes={index: known.probes[index] for index in sorted(asked & known.probes.keys())})
 
     def _entries(self, loaded: LoadedModel, known: _Known, manner: Manner, variants: Sequence[Variant]) -> list[Entry]:
         around = surroundings(loaded.card, next(loaded.module.parameters()).device, manner)
@@ -227,10 +234,11 @@ class ActivationCache:
             except ShardsBusyError:
                 self._take_what_is_there(waiting, asked, builder)
                 return
-            except StorageError as error:
+            except (StorageError, UnevenRowsError) as error:
                 largest = max(waiting, key=lambda entry: entry.nbytes(len(self._data))).boundary
-                waiting = [entry for entry in waiting if entry.boundary != largest]
-                self._refuse(builder.loaded, largest, str(error))
+                refused = error.boundary if isinstance(error, UnevenRowsError) else largest
+                waiting = [entry for entry in waiting if entry.boundary != refused]
+                self._refuse(builder.loaded, refused, str(error))
             else:
                 for entry in waiting:
                     if entry.boundary in asked:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoft.model import MICRO_BATCH, LoadedModel, Manner, halved, micro_batches, model_input, set_eval, tensor_digest
 from autoft.shards import Field
@@ -15,10 +15,10 @@ from autoft.shards import Field
 _LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 _FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+_COMPANIONS = 4
+"""Items that a micro-batch is filled with to see whether a row depends on the others."""
 _AS_BITS = {torch.bfloat16: torch.int16}
 """Types that numpy does not have, and what their bits are kept as."""
-_MODELESS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
-"""Modules that do the same in training and in evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,8 @@ def probe(
 ) -> dict[int, Probe]:
     """Run the prefixes on a micro-batch, and once more with other companions and places for each row.
 
-    Left out are boundaries at which anything but one tensor arrives, those where a row depends on more than its sample:
-    noise, statistics of the batch, and those above which a module reads what one below has kept of its last call. The
-    model is in eval mode afterwards.
+    Left out are boundaries at which anything but one tensor arrives, and those where a row depends on more than its
+    sample: noise, statistics of the batch, earlier batches. The model is in eval mode afterwards.
 
     Args:
         loaded: the model; its weights up to the largest boundary are the base's.
@@ -92,21 +91,17 @@ def probe(
     set_eval(loaded)
     size = min(MICRO_BATCH, len(next(iter(inputs.values()))))
     _, first = next(micro_batches({name: field[:size] for name, field in inputs.items()}, size))
-    half = MICRO_BATCH // 2
-    order = torch.tensor([*reversed(range(half)), *range(half)])
+    # Few of them, in many places: what hangs on the largest of a batch, say, is then another, unless it is among them.
+    order = torch.arange(1, MICRO_BATCH + 1) % _COMPANIONS * (MICRO_BATCH // _COMPANIONS)
     other = {name: field[order.to(field.device)] for name, field in first.items()}
-    kept = _kept(loaded.module)
     expected = {boundary: (rows, row_s) for boundary, rows, row_s in _timed(loaded, first, boundaries, manner)}
-    keeps = _changed(kept, _kept(loaded.module))
     probes: dict[int, Probe] = {}
     for boundary, rows, row_s in _timed(loaded, other, boundaries, manner):
         before, before_s = expected[boundary]
         form = Form.of(before, half=manner.half)
         if form and _same(rows, before[order.to(before.device)]):
             probes[boundary] = Probe(form, tensor_digest(before), min(row_s, before_s))
-    if keeps:
-        probes = {at: found for at, found in probes.items() if _is_enough(loaded, at, first, other, manner)}
-    return {boundary: found for boundary, found in probes.items() if not _shares_modes(loaded, boundary)}
+    return probes
 
 
 def walk(
@@ -140,38 +135,6 @@ def _timed(
         started = perf_counter()
 
 
-def _kept(module: nn.Module) -> list[tuple[Tensor, int]]:
-    """What the modules keep beside their parameters: tensors, alone or in lists and mappings, with their versions."""
-    found = []
-    for part in module.modules():
-        for name, value in vars(part).items():
-            values = value.values() if isinstance(value, Mapping) else value
-            several = values if isinstance(value, list | tuple | Mapping) and name != "_parameters" else [value]
-            found += [(each, each._version) for each in several if isinstance(each, Tensor)]
-    return found
-
-
-def _changed(before: list[tuple[Tensor, int]], now: list[tuple[Tensor, int]]) -> bool:
-    return len(before) != len(now) or any(
-        old is not new or version != later for (old, version), (new, later) in zip(before, now, strict=True)
-    )
-
-
-def _is_enough(
-    loaded: LoadedModel, boundary: int, part: Mapping[str, Tensor], other: Mapping[str, Tensor], manner: Manner
-) -> bool:
-    """Whether the activation is all that the tail needs: it gives the same after the prefix has seen something else."""
-    last = len(loaded.chain)
-    found = dict(walk(loaded, part, [boundary, last], manner))
-    rows = found[boundary].clone()
-    whole = dict(walk(loaded, part, [last], manner))[last]
-    for _ in walk(loaded, other, [boundary], manner):
-        pass
-    with torch.no_grad(), manner.precision(rows.device):
-        alone = loaded.chain.run(rows, boundary, last)
-    return isinstance(whole, Tensor) and isinstance(alone, Tensor) and _same(whole, alone)
-
-
 def _can_be_kept(rows: Tensor) -> bool:
     known = rows.dtype in _AS_BITS or (rows.dtype.is_floating_point and rows.dtype.itemsize > 1)
     return known and rows.layout is torch.strided
@@ -186,13 +149,3 @@ def _is_channels_last(rows: Tensor) -> bool:
 
 def _same(rows: Tensor, others: Tensor) -> bool:
     return rows.shape == others.shape and tensor_digest(rows) == tensor_digest(others)
-
-
-def _shares_modes(loaded: LoadedModel, boundary: int) -> bool:
-    """Whether a module that may behave differently in training works on both sides of the boundary."""
-    for name, part in loaded.module.named_modules():
-        homes = loaded.homes[name]
-        both = bool(homes) and min(homes) < boundary <= max(homes)
-        if name and both and not isinstance(part, _MODELESS) and next(part.children(), None) is None:
-            return True
-    return False

@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from autoft.data.metrics import Array
 from autoft.recipe import DataConfig
@@ -56,7 +57,9 @@ def read_ahead(batches: Iterable[T], read: Callable[[T], R], *, hands: int = 1) 
 
     ``read`` must be a function of its batch alone. An error in it is raised where its result is due.
     """
-    with ThreadPoolExecutor(max_workers=hands, thread_name_prefix="autoft-feed") as pool:
+    # Each thread has to be told: some kernels would else use all cores there, and give other bits.
+    told: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (torch.get_num_threads(),)}
+    with ThreadPoolExecutor(max_workers=hands, thread_name_prefix="autoft-feed", **told) as pool:
         pending: deque[Future[R]] = deque()
         for batch in batches:
             pending.append(pool.submit(read, batch))

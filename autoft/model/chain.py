@@ -1,6 +1,6 @@
 """A model as a chain of segments, one per layer group: what runs before a boundary depends on nothing after it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +17,11 @@ _POOLS = (nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMax
 """Modules without parameters that do the same in training and in evaluation, and make what comes in smaller."""
 
 Run: TypeAlias = Callable[[Any], Any]
+
+
+def unchanged(x: Any) -> Any:
+    """A segment in which nothing happens: it gives what it got."""
+    return x
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Chain:
         """Why the model could not be cut; None if it was."""
         self.head_input: tuple[int, ...] | None = None
         """Shape of a row that enters the last segment, if that is one tensor; known once the chain is verified."""
+        self.given_up: frozenset[int] = frozenset()
+        """Boundaries that say too little: the segment before one of them is empty (`autoft.model.boundaries`)."""
 
     @classmethod
     def opaque(cls, module: nn.Module, why_not: str) -> "Chain":
@@ -76,8 +83,25 @@ class Chain:
         return x
 
     def prefix_length(self, trained: Iterable[int]) -> int:
-        """How many leading segments stay as they were, given the indices of all groups trained so far."""
-        return 0 if self.why_not is not None else min(trained, default=len(self))
+        """How many leading segments stay as they were, given the indices of all groups trained so far.
+
+        Empty ones at their end do not count: there is nothing that they would give.
+        """
+        length = 0 if self.why_not is not None else min(trained, default=len(self))
+        while length and not self.segments[length - 1]:
+            length -= 1
+        return length
+
+    def without(self, boundaries: Collection[int]) -> "Chain":
+        """The chain with the steps of the segments before these boundaries moved into the following ones."""
+        segments = list(self.segments)
+        for boundary in sorted(boundaries):
+            segments[boundary] = (*segments[boundary - 1], *segments[boundary])
+            segments[boundary - 1] = ()
+        found = Chain(segments, self.kind)
+        found.given_up = frozenset(boundaries)
+        found.head_input = None if len(self) - 1 in boundaries else self.head_input
+        return found
 
 
 def assemble(cut: Cut, module: nn.Module, groups: Sequence[LayerGroup], homes: Mapping[str, frozenset[int]]) -> Chain:
@@ -91,7 +115,9 @@ def assemble(cut: Cut, module: nn.Module, groups: Sequence[LayerGroup], homes: M
     if cut.own:
         if len(cut.own) != len(groups):
             raise ModelError(f"segments() must return one callable per group ({len(groups)}), got {len(cut.own)}")
-        return Chain([[step] for step in cut.own], cut.kind)
+        return Chain([[] if step is unchanged else [step] for step in cut.own], cut.kind)
+    if hooked := _hooked_around(module, cut.pieces):
+        raise ModelError(f"it has hooks that no step of its own runs, on {hooked}")
     unclaimed = [name for name, _ in module.named_parameters() if not _claimed(name, cut.pieces)]
     if unclaimed:
         raise ModelError(f"its forward pass has a part that the cut does not know: {unclaimed[0]}")
@@ -103,6 +129,18 @@ def assemble(cut: Cut, module: nn.Module, groups: Sequence[LayerGroup], homes: M
             current = max(current, _latest(piece, of, homes))
         segments[current].append(piece.run)
     return Chain(segments, cut.kind)
+
+
+def _hooked_around(module: nn.Module, pieces: Sequence[Piece]) -> str:
+    """A module with hooks that lies in no piece: pieces are run without what is around them."""
+    names = [name for piece in pieces for name in piece.names]
+    return next((name for name, part in module.named_modules() if has_hooks(part) and not inside(name, names)), "")
+
+
+def has_hooks(part: nn.Module) -> bool:
+    """Whether something is called whenever the module is, forwards or backwards."""
+    kinds = part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks
+    return any(kinds)
 
 
 def _only_pools(piece: Piece, modules: Mapping[str, nn.Module]) -> bool:

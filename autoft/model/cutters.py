@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional
 
-from autoft.model.chain import Cut, Piece
+from autoft.model.chain import Cut, Piece, has_hooks
 
 Cutter: TypeAlias = Callable[[Any], Iterator[Piece]]
 
@@ -29,8 +29,8 @@ def cut_known(module: nn.Module) -> Cut | None:
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[Piece]:
-    """The steps of nested nn.Sequentials."""
-    if type(module).forward is not nn.Sequential.forward:
+    """The steps of nested nn.Sequentials, as far as there are no hooks on them."""
+    if type(module).forward is not nn.Sequential.forward or (name and has_hooks(module)):
         yield Piece(module, (name,))
         return
     for child_name, child in module.named_children():

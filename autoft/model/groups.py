@@ -155,13 +155,13 @@ def _homes(
     within: dict[str, set[int]] = {}
     for name, part in modules.items():
         direct[name] = frozenset(group_of[id(parameter)] for parameter in part.parameters(recurse=False))
-        for ancestor in _upwards(name):
+        for ancestor in upwards(name):
             within.setdefault(ancestor, set()).update(direct[name])
     places = _places(modules, direct, order, head)
     return {name: direct[name] or frozenset(within[name]) or _around(name, within, places) for name in modules}
 
 
-def _upwards(name: str) -> Iterable[str]:
+def upwards(name: str) -> Iterable[str]:
     """The module itself and all around it, the root (an empty name) last."""
     yield name
     while name:
@@ -170,7 +170,7 @@ def _upwards(name: str) -> Iterable[str]:
 
 
 def _around(name: str, within: Mapping[str, set[int]], place: Mapping[str, int]) -> frozenset[int]:
-    for ancestor in _upwards(name):
+    for ancestor in upwards(name):
         groups = within[ancestor]
         if len(groups) == 1:
             return frozenset(groups)

@@ -128,7 +128,7 @@ def _assemble(base: Base, fixed: frozenset[str], x: ModelInput | None, traced: T
         module=model,
         card=make_card(config.name, model, grouping, homes, traced.multiply_adds, base.origin),
         groups=grouping.groups,
-        chain=cut_model(model, grouping.groups, homes, x, expected),
+        chain=cut_model(model, grouping.groups, homes, x, expected, known=not base.own),
         digest=state_digest(model, grouping.groups[:-1]),
         homes=homes,
         fixed=fixed,

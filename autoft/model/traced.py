@@ -6,7 +6,7 @@ from typing import Any
 from torch import fx, nn
 
 from autoft.errors import ModelError
-from autoft.model.chain import Cut
+from autoft.model.chain import Cut, unchanged
 from autoft.model.groups import LayerGroup
 
 
@@ -110,6 +110,8 @@ def _boundaries(
 
 def _part(module: nn.Module, nodes: Sequence[fx.Node], entry: fx.Node, end: fx.Node) -> Callable[[Any], Any]:
     """Runs these steps on the module's own parts."""
+    if not nodes:
+        return unchanged
     graph = fx.Graph()
     copied = {entry: graph.placeholder("x")}
     for node in nodes:

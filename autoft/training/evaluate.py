@@ -9,14 +9,18 @@ from autoft.data.feed import read_ahead
 from autoft.data.metrics import Array
 from autoft.model import MICRO_BATCH, LoadedModel, Manner, make_ready, set_eval
 from autoft.recipe import MemoryFormat
-from autoft.training.forward import Forward
+from autoft.training.forward import Forward, seeded
 from autoft.training.source import Pixels, Source
 
 
 def outputs_of(source: Source, forward: Forward, indices: Array) -> Tensor:
-    """The raw outputs (len(indices), num_outputs), float32 on the CPU; the model must be in eval mode."""
+    """The raw outputs (len(indices), num_outputs), float32 on the CPU; the model must be in eval mode.
+
+    Where it draws there too, it always draws the same.
+    """
     parts = np.split(indices, range(MICRO_BATCH, len(indices), MICRO_BATCH))
-    return torch.cat([forward.outputs(source.hidden(found)).cpu() for found in read_ahead(parts, source.look)])
+    with seeded(0, forward.device):
+        return torch.cat([forward.outputs(source.hidden(found)).cpu() for found in read_ahead(parts, source.look)])
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from autoft.data import DataHandle
 from autoft.model import LoadedModel
 from autoft.recipe import Recipe
 from autoft.record import CONTINUE, Action, Decision, Evaluation, Objective
-from autoft.training.evaluate import evaluate
 from autoft.training.result import TrialResult
+from autoft.training.scoring import Scorer
 from autoft.training.trainer import StagedTrainer
 
 Report: TypeAlias = Callable[[Evaluation], Decision]
@@ -77,12 +77,9 @@ def fit(  # noqa: PLR0913 - the options of a run
     """
     with thread_count(recipe.provenance.threads if recipe.provenance else torch.get_num_threads()) as threads:
         trial = run(StagedTrainer(recipe, loaded, data, objective, device=device, cache=cache), report)
+        scorer = Scorer(loaded, data, recipe.optimisation.memory_format, cache)
         asked = test and len(data.splits.test) > 0
-        return Fit(trial, _on_test(recipe, loaded, data) if asked else None, threads)
-
-
-def _on_test(recipe: Recipe, loaded: LoadedModel, data: DataHandle) -> Mapping[str, float]:
-    return evaluate(loaded, data, data.splits.test, memory_format=recipe.optimisation.memory_format)
+        return Fit(trial, scorer.metrics(trial.weights, data.splits.test) if asked else None, threads)
 
 
 @contextmanager

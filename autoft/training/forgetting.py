@@ -11,18 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from autoft.data import DataHandle
 from autoft.data.metrics import Array
 from autoft.errors import ModelError
-from autoft.model import LoadedModel, OriginalHead, named_tensors, padded
-from autoft.model.head import head_names
-from autoft.recipe import MemoryFormat
+from autoft.model import LoadedModel, OriginalHead, named_tensors
 from autoft.streams import stream
-from autoft.training.evaluate import predict
+from autoft.training.scoring import Scorer
 from autoft.training.similarity import LEAST_ITEMS, drift, linear_cka, shared_neighbours
-from autoft.training.weights import load_weights
 
 MOST_ITEMS = 256
 """Validation items that are looked at; the standard error of an agreement is then 3 points at most."""
@@ -58,25 +54,16 @@ class ForgettingMeter:
     """Compares weights with the pretrained ones, one pass over the items for each.
 
     Args:
-        loaded: the model; its weights are changed in place.
-        data: of which validation items are taken, drawn from (0, "forgetting").
+        scorer: of a model and data, of which validation items are taken, drawn from (0, "forgetting").
         head: the classifier that the model was pretrained with, on the features that enter its head.
-        memory_format: as the recipes have it.
 
     Raises:
         ModelError: there are too few validation items.
     """
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        data: DataHandle,
-        *,
-        head: OriginalHead | None = None,
-        memory_format: MemoryFormat = "contiguous",
-    ) -> None:
-        self._loaded, self._data, self._head, self._format = loaded, data, head, memory_format
-        self.items = _some(data.splits.val)
+    def __init__(self, scorer: Scorer, *, head: OriginalHead | None = None) -> None:
+        self._scorer, self._head = scorer, head
+        self.items = _some(scorer.data.splits.val)
         if len(self.items) < LEAST_ITEMS:
             raise ModelError(
                 f"forgetting: needs at least {LEAST_ITEMS} validation items, got {len(self.items)}; "
@@ -92,9 +79,10 @@ class ForgettingMeter:
         Raises:
             ModelError: the head is not called once per pass, on one tensor.
         """
-        head = {*self._loaded.groups[-1].parameters, *self._loaded.groups[-1].buffers}
+        loaded = self._scorer.loaded
+        head = {*loaded.groups[-1].parameters, *loaded.groups[-1].buffers}
         start = self._start
-        now = start if weights.keys() <= head else self._features(weights)
+        now = start if weights.keys() <= head else self._scorer.features(weights, self.items)
         before, after = self._asked(start), self._asked(now)
         cka = linear_cka(start.flatten(1), now.flatten(1))
         agreement = None if before is None or after is None else _agreement(before, after)
@@ -105,50 +93,19 @@ class ForgettingMeter:
             cka=cka,
             drift=drift(start, now),
             neighbours=shared_neighbours(start.flatten(1), now.flatten(1)),
-            distance=distances(self._loaded, weights),
+            distance=distances(loaded, weights),
             items=len(self.items),
         )
 
     @cached_property
     def _start(self) -> Tensor:
-        return self._features({})
-
-    def _features(self, weights: Mapping[str, Tensor]) -> Tensor:
-        load_weights(self._loaded, weights)
-        return features_of(self._loaded, self._data, self.items, memory_format=self._format)
+        return self._scorer.features({}, self.items)
 
     def _asked(self, features: Tensor) -> Tensor | None:
         """Log probabilities (n, classes) by the original classifier."""
         if self._head is None or features.dim() != 2:
             return None
         return self._head.logits(features).log_softmax(dim=1)
-
-
-def features_of(
-    loaded: LoadedModel, data: DataHandle, indices: Array, *, memory_format: MemoryFormat = "contiguous"
-) -> Tensor:
-    """What enters the head, (len(indices), ...), float64 on the CPU; the model is in eval mode afterwards.
-
-    Raises:
-        ModelError: the head is not called once per pass, on one tensor.
-    """
-    head = loaded.module.get_submodule(head_names(loaded.module, loaded.base.order)[0])
-    seen: list[Tensor] = []
-
-    def watch(_head: nn.Module, arguments: tuple[Any, ...]) -> None:
-        seen.extend(each.detach().cpu().double() for each in arguments if isinstance(each, Tensor))
-
-    handle = head.register_forward_pre_hook(watch)
-    try:
-        predict(loaded, data, indices, memory_format=memory_format)
-    finally:
-        handle.remove()
-    if sum(map(len, seen)) != padded(len(indices)):
-        raise ModelError(
-            f"{loaded.card.name}: forgetting cannot be measured, since the head is not called once per pass on one "
-            "tensor; set search.forgetting: off"
-        )
-    return torch.cat(seen)[: len(indices)]
 
 
 def distances(loaded: LoadedModel, weights: Mapping[str, Tensor]) -> dict[str, float]:

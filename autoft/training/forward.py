@@ -1,6 +1,6 @@
 """The forward pass in two parts: the prefix that no stage has trained so far, and the tail that trains."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autoft.model import LoadedModel, Manner, in_micro_batches, model_input, quick_gradients
+from autoft.model.groups import upwards
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 
@@ -30,13 +31,14 @@ class Forward:
         """Where the model was when this was made, and where inputs must be."""
         self.manner = manner or Manner()
         self._loaded = loaded
+        self._below = _below(loaded, boundary)
 
     @torch.no_grad()
     def prefix(self, inputs: Inputs) -> Tensor | Inputs:
         """The activation at the boundary, (B, ...), as the manner rounds it, or the inputs where there is no prefix."""
         if self.boundary == 0:
             return inputs
-        with self.manner.precision(self.device), _at_rest(self._loaded.module):
+        with self.manner.precision(self.device), _at_rest(self._below):
             rows = in_micro_batches(lambda part: self._loaded.chain.run(model_input(part), 0, self.boundary), inputs)
         return self.manner.at_boundary(rows)
 
@@ -59,14 +61,26 @@ class Forward:
         return in_micro_batches(lambda part: self.tail(part).float(), hidden)
 
 
+def _below(loaded: LoadedModel, boundary: int) -> list[nn.Module]:
+    """The modules of the groups below the boundary, and those around them."""
+    names: set[str] = set()
+    for name, groups in loaded.homes.items():
+        if min(groups) < boundary:
+            names.update(upwards(name))
+    return [part for name, part in loaded.module.named_modules() if name in names]
+
+
 @contextmanager
-def _at_rest(root: nn.Module) -> Iterator[None]:
-    """The root in eval mode: while the tail trains it trains too, and a dropout of its own may lie in the prefix."""
-    before, root.training = root.training, False
+def _at_rest(parts: Iterable[nn.Module]) -> Iterator[None]:
+    """In eval mode: modules around both parts train with the tail, and a dropout of theirs may lie in the prefix."""
+    awake = [part for part in parts if part.training]
+    for part in awake:
+        part.training = False
     try:
         yield
     finally:
-        root.training = before
+        for part in awake:
+            part.training = True
 
 
 @contextmanager

@@ -93,7 +93,8 @@ class Gradients:
         modes = [module.training for module in modules]
         self._run.enter_evaluation()
         part, _ = next(_parts(rows, None, 1))
-        self._tail(part).float().sum().backward()
+        copied = part.clone() if isinstance(part, Tensor) else {name: field.clone() for name, field in part.items()}
+        self._tail(copied).float().sum().backward()  # it may change them in place
         for module, training in zip(modules, modes, strict=True):
             module.training = training
         unused = any(parameter.grad is None for parameter in self._trained)

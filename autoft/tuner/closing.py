@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from autoft.cache import Reuse
 from autoft.errors import ModelError, WeightsError
 from autoft.model import MICRO_BATCH, original_head
-from autoft.training import ForgettingMeter, evaluate
+from autoft.training import ForgettingMeter, Scorer, evaluate
 from autoft.training.forgetting import MOST_ITEMS
 from autoft.training.gains import Weights
 from autoft.tuner.config import FORGETTING, SearchConfig
@@ -88,26 +88,25 @@ class Allowance:
 
 
 def forgetting_of(
-    ground: Ground, finalists: Mapping[str, Read], allowance: Allowance
+    scorer: Scorer, finalists: Mapping[str, Read], allowance: Allowance
 ) -> tuple[dict[str, Any], list[str]]:
     """What the finalists have kept of the pretrained model, as plain data by trial, and sentences on what is missing.
 
     Args:
-        ground: model and data; the model's weights are changed.
+        scorer: of model and data.
         finalists: by trial number how to read its weights, the most important first.
         allowance: the time there is.
     """
     notes: list[str] = []
     found: dict[str, Any] = {}
     try:
-        head = original_head(ground.loaded)
+        head = original_head(scorer.loaded)
     except WeightsError as error:
         head = None
         notes.append(f"forgetting: measured by features alone, the original classifier is gone: {error}")
-    memory_format = ground.recipe.optimisation.memory_format
-    items = min(MOST_ITEMS, len(ground.data.splits.val))
+    items = min(MOST_ITEMS, len(scorer.data.splits.val))
     try:
-        meter = ForgettingMeter(ground.loaded, ground.data, head=head, memory_format=memory_format)
+        meter = ForgettingMeter(scorer, head=head)
         for number, read in finalists.items():
             if (weights := read()) is None:
                 continue

@@ -222,7 +222,7 @@ def _beside(
     contest: Contest, delivery: Delivery, baselines: Mapping[str, Read], closing: Closing, forecast: Forecast
 ) -> _Ending:
     """What is good to have beside the winner: gains or a refit, scores on the test split, what was forgotten."""
-    ground, own = contest.ground, _MODEL if delivery.weights else str(delivery.winner.number)
+    own = _MODEL if delivery.weights else str(delivery.winner.number)
     finalists: dict[str, Read] = {own: partial(delivery.read, contest.folder), **baselines}
     improved, extra, notes = _improved(contest, delivery, closing, forecast, scored=len(finalists) + 1)
     scores = dict(_score(contest.scorer, finalists))
@@ -235,7 +235,7 @@ def _beside(
         extra["test"] = plain
     if closing.forgetting:
         measured = {**finalists, **_kept(contest)} if closing.all_kept else finalists
-        extra["forgetting"], more = forgetting_of(ground, measured, contest.allowance)
+        extra["forgetting"], more = forgetting_of(contest.scorer, measured, contest.allowance)
         notes += more
     if closing.retention:
         notes += closing.retention.notes(contest.records)

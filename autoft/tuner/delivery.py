@@ -21,7 +21,7 @@ from autoft.training import Judge, Scorer, StagedTrainer, as_run, best_weights
 from autoft.training.gains import Tried, Weights
 from autoft.tuner.closing import OUT_OF_TIME, Allowance
 from autoft.tuner.confirmation.plan import again_s, fresh_seed
-from autoft.tuner.prepare import Ground
+from autoft.tuner.prepare import Ground, scorer_of
 from autoft.tuner.retention import Retention
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen
@@ -83,9 +83,7 @@ class Contest:
     @cached_property
     def scorer(self) -> Scorer:
         """Of weights, with the activations that trials have left."""
-        ground = self.ground
-        cache = ActivationCache(self.reuse, ground.data, lambda _text: None) if self.reuse else None
-        return Scorer(ground.loaded, ground.data, ground.recipe.optimisation.memory_format, cache)
+        return scorer_of(self.ground, self.reuse)
 
     def settle(self, winner: TrialRecord) -> Delivery:
         """The winner with weights that no finalist's are better than, else the next recipe of which there are such."""

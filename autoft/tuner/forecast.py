@@ -115,7 +115,7 @@ def look_ahead(
 ) -> Outlook:
     """Plan a search: decide once, for all workers, which boundaries are kept. No result depends on it."""
     expected = expected_recipes(config, ground, space, objective)
-    reuse = _reuse_in(config)
+    reuse = reuse_in(config)
     try:
         speed = measured.exact(layout.setting)
     except MeasurementError:  # a model that does not run says so where it is trained
@@ -199,7 +199,8 @@ def deepened(ground: Ground, depth: int) -> Recipe:
     return complete(ground.recipe.model_copy(update={"stages": stages}), ground.loaded.card)
 
 
-def _reuse_in(config: SearchConfig) -> Reuse | None:
+def reuse_in(config: SearchConfig) -> Reuse | None:
+    """Where a search keeps activations; None where it does not."""
     how = config.reuse
     return None if how.activations == "off" else reuse_of(max_bytes=how.max_bytes, always=how.activations == "on")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from autoft.cache import Reuse
+from autoft.cache import ActivationCache, Reuse
 from autoft.cache.measure import Measurements
 from autoft.data import DataHandle, Task, open_data
 from autoft.model import LoadedModel, build_card, complete, load_model
@@ -19,7 +19,7 @@ from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import DeclaredSpace, SearchSpace, build_space
 from autoft.streams import stream_seed
-from autoft.training import check_norms
+from autoft.training import Scorer, check_norms
 from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
@@ -228,6 +228,12 @@ def worker_context(  # noqa: PLR0913 - all that a worker is told
         companions=tuple(companions),
         confirming=confirming,
     )
+
+
+def scorer_of(ground: Ground, reuse: Reuse | None) -> Scorer:
+    """Runs weights on model and data, with the activations that trials have left; the model's weights are changed."""
+    cache = ActivationCache(reuse, ground.data, lambda _text: None) if reuse else None
+    return Scorer(ground.loaded, ground.data, ground.recipe.optimisation.memory_format, cache)
 
 
 def with_memory_format(ground: Ground, memory_format: MemoryFormat) -> Ground:

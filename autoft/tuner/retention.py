@@ -6,12 +6,13 @@ from functools import cached_property
 
 from torch import Tensor
 
+from autoft.cache import Reuse
 from autoft.errors import ConfigError, ModelError, WeightsError
 from autoft.model import original_head
 from autoft.record import Objective, TrialRecord
 from autoft.study import Ledger
 from autoft.training import ForgettingMeter, best_weights, thread_count
-from autoft.tuner.prepare import Ground
+from autoft.tuner.prepare import Ground, scorer_of
 from autoft.tuner.run_folder import RunFolder
 
 _KEPT = "retention"
@@ -29,6 +30,7 @@ class Retention:
         objective: which evaluation is a trial's best.
         ledger: of the trials.
         threads: of a trial: results depend on them bit by bit.
+        reuse: where activations are kept.
     """
 
     least: float
@@ -37,6 +39,7 @@ class Retention:
     objective: Objective
     ledger: Ledger
     threads: int = 1
+    reuse: Reuse | None = None
 
     def check(self) -> None:
         """Find out before anything is trained whether it can be measured.
@@ -96,9 +99,4 @@ class Retention:
             head = original_head(self.ground.loaded)
         except WeightsError:  # the summary's forgetting says that the classifier is gone
             head = None
-        return ForgettingMeter(
-            self.ground.loaded,
-            self.ground.data,
-            head=head,
-            memory_format=self.ground.recipe.optimisation.memory_format,
-        )
+        return ForgettingMeter(scorer_of(self.ground, self.reuse), head=head)

@@ -26,7 +26,7 @@ from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.first import first_in_line, for_a_budget, probed
-from autoft.tuner.forecast import Outlook, look_ahead
+from autoft.tuner.forecast import Outlook, look_ahead, reuse_in
 from autoft.tuner.given import Data, Given
 from autoft.tuner.inputs import check_identity, identity, own_module
 from autoft.tuner.known import tell_known
@@ -185,7 +185,8 @@ def _open(
     measured = measurements_of(ground, room.slots(1).runs_on)
     layout = _layout(config, ground, room, measured, ledger)
     ground = with_memory_format(ground, layout.memory_format)
-    retention = _measured_constraints(constraints, ground, folder, objective, ledger, layout)
+    _refuse_what_is_slow(constraints, ground, ledger, layout)
+    retention = _retention(config, ground, folder, objective, ledger, layout)
     space = search_space(config, ground, given.space)
     folder.clear_trials_from(len(ledger.trials()))
     folder.write_json(folder.split_file, {"identity": who, **split_of(ground.data)})
@@ -268,17 +269,20 @@ def _constraints(config: SearchConfig, ground: Ground, ledger: Ledger) -> Constr
     return found
 
 
-def _measured_constraints(
-    constraints: Constraints, ground: Ground, folder: RunFolder, objective: Objective, ledger: Ledger, layout: Layout
-) -> Retention | None:
-    """Refuses what is too slow; gives what trials must retain to win, None where they need not."""
+def _refuse_what_is_slow(constraints: Constraints, ground: Ground, ledger: Ledger, layout: Layout) -> None:
     if constraints.config.max_latency_ms is not None:
         found_ms = kept_latency(ledger, ground, device_here(layout.slots.runs_on))
         constraints.check_latency(found_ms, ground.recipe.data.image_size)
-    least = constraints.config.min_retention
+
+
+def _retention(
+    config: SearchConfig, ground: Ground, folder: RunFolder, objective: Objective, ledger: Ledger, layout: Layout
+) -> Retention | None:
+    """What trials must retain to win; None where they need not."""
+    least = config.search.constraints.min_retention
     if least is None:
         return None
-    found = Retention(least, folder, ground, objective, ledger, layout.threads)
+    found = Retention(least, folder, ground, objective, ledger, layout.threads, reuse_in(config))
     found.check()
     return found
 

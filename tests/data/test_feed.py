@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,3 +104,13 @@ def test_an_error_in_reading_comes_where_its_batch_is_due_and_ends_the_thread():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_what_is_computed_while_reading_uses_as_many_cores_as_its_reader_may():
+    before, rows = torch.get_num_threads(), torch.fft.rfft2(torch.randn(32, 4, 14, 14))
+    torch.set_num_threads(2)
+    try:
+        expected = torch.fft.irfft2(rows)
+        assert all(torch.equal(found, expected) for found in read_ahead(range(2), lambda _: torch.fft.irfft2(rows)))
+    finally:
+        torch.set_num_threads(before)

@@ -1,3 +1,6 @@
+import copy
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -238,3 +241,72 @@ def test_verification_compares_bits(fresh, inputs):
     verify(loaded.chain, loaded.module, x, expected, loaded.groups)
     with pytest.raises(ModelError, match="gives other values"):
         verify(nearly, loaded.module, x, expected, loaded.groups)
+
+
+class Swapped(nn.Module):
+    """Rows are the second dimension of what leaves the layer, as in CLIP's transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).transpose(0, 1)
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.left(x), self.right(x)
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, both: tuple[Tensor, Tensor]) -> Tensor:
+        return self.layer(both[0] * both[1])
+
+
+@pytest.mark.parametrize(
+    ("middle", "shape"),
+    [
+        pytest.param([Swapped(), Swapped()], (2, 3, 4), id="rows are the second dimension"),
+        pytest.param([Swapped(), Swapped()], (2, 2, 4), id="as many steps as rows in the example"),
+        pytest.param([Pair(), Product()], (2, 4), id="two tensors"),
+    ],
+)
+def test_a_boundary_at_which_not_one_row_per_item_arrives_falls_on_the_one_before(middle, shape):
+    loaded = own(Net(middle, shape), shape)
+    assert [loaded.chain.prefix_length([trained]) for trained in range(1, 4)] == [1, 1, 3]
+    x = torch.randn(5, *shape[1:])
+    again = loaded.reset()
+    for boundary in (1, 2, 3):
+        hidden = again.chain.run(x, 0, boundary)
+        assert len(hidden) == 5
+        assert torch.equal(again.chain.run(hidden, boundary, 4), again.module(x))
+
+
+class Net(nn.Sequential):
+    def __init__(self, middle: list[nn.Module], shape: tuple[int, ...]) -> None:
+        width = math.prod(shape[1:])
+        super().__init__(nn.Linear(4, 4), *copy.deepcopy(middle), nn.Sequential(nn.Flatten(), nn.Linear(width, 2)))
+
+
+def test_a_model_that_has_hooks_around_its_steps_stays_in_one_piece():
+    def halved(part, inputs):
+        return (inputs[0] / 2,) if part.training else None
+
+    inner = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    inner.register_forward_pre_hook(halved)
+    loaded = own(nn.Sequential(nn.Linear(4, 4), inner, nn.Linear(4, 2)))
+    assert [len(segment) for segment in loaded.chain.segments] == [1, 1, 1], "the hooked part is one step"
+    whole = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    whole.register_forward_pre_hook(halved)
+    chain = own(whole).chain
+    assert chain.why_not is not None
+    assert "it has hooks of its own" in chain.why_not

@@ -91,3 +91,34 @@ def test_a_dropout_that_follows_the_root_is_off_in_the_prefix_and_on_in_the_tail
     assert world.loaded.module.training
     whole = Forward(world.loaded, 0)
     assert not torch.equal(whole.tail(inputs), whole.tail(inputs))
+
+
+class Contained(nn.Module):
+    """The same dropout follows a part that spans several groups; the segments are the module's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ModuleDict({"first": nn.Linear(4, 6), "second": nn.Linear(6, 6)})
+        self.head = nn.Linear(6, 3)
+
+    def start(self, x):
+        return nn.functional.dropout(self.body["first"](x), 0.5, training=self.body.training)
+
+    def segments(self):
+        return [self.start, self.body["second"], self.head]
+
+    def forward(self, x):
+        return self.head(self.body["second"](self.start(x)))
+
+
+def test_a_dropout_that_follows_a_part_around_both_is_off_in_the_prefix_and_on_in_the_tail(tiny):
+    world = tiny.world(tiny.vectors(), Contained())
+    world.trainer(tiny.recipe())
+    assert world.loaded.chain.kind == "segments()"
+    inputs = world.data.read(world.data.splits.val)
+    world.loaded.module.body.training = True
+    forward = Forward(world.loaded, 1)
+    assert torch.equal(forward.prefix(inputs), forward.prefix(inputs))
+    assert world.loaded.module.body.training
+    whole = Forward(world.loaded, 0)
+    assert not torch.equal(whole.tail(inputs), whole.tail(inputs))

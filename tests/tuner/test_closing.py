@@ -9,7 +9,7 @@ from autoft.model import load_model
 from autoft.recipe import ModelConfig, Recipe
 from autoft.training.checkpoint import best_weights, write_checkpoint
 from autoft.tuner.closing import Allowance, Closing, forgetting_of
-from autoft.tuner.prepare import Ground
+from autoft.tuner.prepare import Ground, scorer_of
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_passes_are_afforded_by_whole_micro_batches(left_s, passes, enough):
 
 
 def test_forgetting_is_told_of_every_finalist_that_has_weights(ground, finalists):
-    found, notes = forgetting_of(ground, finalists, allowance())
+    found, notes = forgetting_of(scorer_of(ground, None), finalists, allowance())
     assert list(found) == ["5", "0"]
     assert notes == []
     assert found["0"]["retention"] == found["0"]["agreement"] == 1.0
@@ -58,7 +58,7 @@ def test_forgetting_is_told_of_every_finalist_that_has_weights(ground, finalists
 
 
 def test_what_there_is_no_time_for_is_told(ground, finalists):
-    found, notes = forgetting_of(ground, finalists, allowance(left_s=0.5))
+    found, notes = forgetting_of(scorer_of(ground, None), finalists, allowance(left_s=0.5))
     assert found == {}
     assert [note.partition(": the time budget ended first")[0] for note in notes] == [
         "forgetting: not measured for trial 5",
@@ -69,7 +69,8 @@ def test_what_there_is_no_time_for_is_told(ground, finalists):
 def test_weights_that_are_gone_cost_the_classifier_alone_and_that_is_told(ground, finalists, tmp_path):
     gone = ModelConfig(name="test_vit", weights=str(tmp_path / "gone.pth"))
     loaded = replace(ground.loaded.reset(), config=gone)
-    found, (note,) = forgetting_of(Ground(ground.recipe, loaded, ground.data, None), finalists, allowance())
+    without = Ground(ground.recipe, loaded, ground.data, None)
+    found, (note,) = forgetting_of(scorer_of(without, None), finalists, allowance())
     assert "measured by features alone" in note
     assert found["5"]["agreement"] is None
     assert found["5"]["retention"] == found["5"]["cka"]
