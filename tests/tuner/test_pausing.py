@@ -109,11 +109,13 @@ def test_while_others_run_a_free_worker_waits_for_a_thaw_that_may_come():
     assert conductor.next_trial() is Turn.FINISHED
 
 
-def test_nobody_waits_for_a_policy_that_never_pauses():
+def test_a_free_worker_waits_for_a_trial_that_never_pauses_too_since_it_may_lose_its_own():
     policy = ScriptedPolicy(1)
     policy.pauses = False
     conductor = conduct(policy, slots=2)
     conductor.next_trial()
+    assert conductor.next_trial() is Turn.WAIT
+    conductor.hear(0, report(1, done=True))
     assert conductor.next_trial() is Turn.FINISHED
 
 
@@ -172,7 +174,8 @@ def test_an_interruption_leaves_pauses_as_they_are_and_the_next_start_can_thaw_t
 
 def tune_trial(trial_id, failures=0):
     facts = SimpleNamespace(num_failures=failures)
-    return SimpleNamespace(trial_id=trial_id, config={"number": 0}, run_metadata=facts, error_file=None)
+    told = {"config": {"number": 0}, "run_metadata": facts, "error_file": None, "status": "RUNNING"}
+    return SimpleNamespace(trial_id=trial_id, **told)
 
 
 def test_the_end_of_an_old_tune_trial_says_nothing_of_the_thawed_one():
