@@ -194,8 +194,8 @@ class Confirmation:
 
     def _tell(self, what: str, conductor: Conductor) -> None:
         if self._plan and self._plan.runs and conductor.trials_to_come:
-            which = ", ".join(str(trial) for trial in self._plan.candidates)
-            self.note(f"{what} trials {which}: {self._plan.runs} runs of each with fresh seeds")
+            which, runs = ", ".join(str(trial) for trial in self._plan.candidates), self._plan.runs
+            self.note(f"{what} trials {which}: {runs} run{'s' * (runs != 1)} of each with fresh seeds")
 
     def _tidy(self, conductor: Conductor) -> None:
         """What a run left beside its outcome is of no use when it has ended."""
