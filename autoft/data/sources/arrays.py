@@ -294,7 +294,8 @@ def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArr
         array = npy.read_array(file, allow_pickle=False)
     if array.ndim < 1:
         raise DataError(f"{path}: {info.filename} is a single value; it must have one row per item")
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else np.asarray(array)
+    # What is no UTF-8 stays told apart: two classes must not become one.
+    return np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else np.asarray(array)
 
 
 def _rows(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, store: ShardStore) -> MappedRows | ShardRows:

@@ -151,3 +151,8 @@ def test_what_is_no_npz_is_told(tmp_path, open_it):
 def test_labels_of_a_multi_label_task_are_zeros_and_ones(write, open_it):
     with pytest.raises(DataError, match="must be 0 or 1"):
         open_it(write(x=COLOUR, y=np.full((12, 2), 2)), task="multi_label")
+
+
+def test_classes_of_bytes_that_are_no_utf_8_stay_apart(write, open_it):
+    data = open_it(write(x=COLOUR, y=np.array([b"caf\xe9", b"caf\xe8", "é".encode()] * 4)))
+    assert data.task.classes == ("caf\\xe8", "caf\\xe9", "é")
