@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from autoft.errors import ConfigError, near
+from autoft.recipe.truth import check_number
 
 _SUBJECT = re.compile(r"^(?:Input|Tuple|List|String|Dictionary|Value) should(?= )")
 
@@ -19,6 +20,13 @@ class Config(BaseModel):
     """A frozen section of configuration that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        if info.field_name:
+            check_number(value, cls.model_fields[info.field_name].annotation)
+        return value
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:

@@ -150,6 +150,9 @@ def test_unfreeze_values_of_no_form_are_refused(value):
         pytest.param({"data": {"val_fraction": 0.5, "test_fraction": 0.5}}, "must be below 1, got 1", id="no train"),
         pytest.param({"stages": []}, "stages: must", id="no stages at all"),
         pytest.param({"stages": [{"name": "a", "epochs": 1, "lr": float("nan")}]}, "stages.0.lr", id="nan rate"),
+        pytest.param({"seed": True}, "seed: must be a number, not true or false, got True", id="truth as a number"),
+        pytest.param({"data": {"views": True}}, "data.views: must be a number, not true", id="truth as number or word"),
+        pytest.param({"stages": [{"name": "a", "epochs": 1, "lr": False}]}, "stages.0.lr: must be a number", id="rate"),
     ],
 )
 def test_a_broken_rule_is_told_with_its_path(changes, told):
