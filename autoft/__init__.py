@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autoft.model import layer_groups
     from autoft.recipe import Recipe, Stage
     from autoft.record import Decision, Evaluation
+    from autoft.tuner.predictor import Predictor
     from autoft.tuner.replay import fine_tune
     from autoft.tuner.result import SearchResult
     from autoft.tuner.search import resume, search
@@ -24,6 +25,7 @@ _HOMES = {
     "AutoftError": "autoft.errors",
     "Decision": "autoft.record",
     "Evaluation": "autoft.record",
+    "Predictor": "autoft.tuner.predictor",
     "Recipe": "autoft.recipe",
     "SearchResult": "autoft.tuner.result",
     "Stage": "autoft.recipe",
@@ -38,6 +40,7 @@ __all__ = [
     "AutoftError",
     "Decision",
     "Evaluation",
+    "Predictor",
     "Recipe",
     "SearchResult",
     "Stage",

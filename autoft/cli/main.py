@@ -15,6 +15,7 @@ from autoft.cli.job import job
 from autoft.cli.jobs import jobs
 from autoft.cli.logs import logs
 from autoft.cli.plan import plan
+from autoft.cli.predict import predict
 from autoft.cli.resume import resume
 from autoft.cli.search import search
 from autoft.cli.stop import stop
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (search, plan, resume, best, train, groups, submit, jobs, logs, stop, fetch, doctor):
+for verb in (search, plan, resume, best, train, predict, groups, submit, jobs, logs, stop, fetch, doctor):
     app.command()(verb)
 app.command(hidden=True)(job)
 app.add_typer(cache, name="cache")

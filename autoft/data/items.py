@@ -25,7 +25,19 @@ R = TypeVar("R")
 Row = Mapping[str, NDArray[Any]]
 
 
-class Origin(Protocol):
+class Readable(Protocol):
+    """Items that are read one by one."""
+
+    def read(self, index: int) -> Row:
+        """One item, decoded.
+
+        Raises:
+            one of `UNREADABLE`: it cannot be read.
+        """
+        ...
+
+
+class Origin(Readable, Protocol):
     """Where items come from. Picklable; reading the same item twice gives the same bits."""
 
     @property
@@ -41,14 +53,6 @@ class Origin(Protocol):
     @property
     def parallel(self) -> bool:
         """Whether several threads may read at once."""
-        ...
-
-    def read(self, index: int) -> Row:
-        """One item, decoded.
-
-        Raises:
-            one of `UNREADABLE`: it cannot be read.
-        """
         ...
 
 
@@ -190,7 +194,7 @@ def keep(
     except ShardsTooLargeError:
         with quietly():
             usable = np.fromiter(
-                (row is not None for row in for_each(_reader(origin), count, parallel=origin.parallel)), bool, count
+                (row is not None for row in for_each(reader(origin), count, parallel=origin.parallel)), bool, count
             )
     return OnTheFly(origin, names, rows), usable
 
@@ -207,7 +211,7 @@ class _Builder:
     def __call__(self, writer: Writer) -> None:
         self.notify(f"{writer.count:,} items: {'decoding' if self.whole else 'checking'} each once")
         zeros = {name: np.zeros(spec.shape, spec.dtype) for name, spec in self.origin.fields.items()}
-        read = _reader(self.origin)
+        read = reader(self.origin)
 
         def put(index: int) -> None:
             row = read(index)
@@ -219,7 +223,7 @@ class _Builder:
                 pass
 
 
-def _reader(origin: Origin) -> Callable[[int], Row | None]:
+def reader(origin: Readable) -> Callable[[int], Row | None]:
     """Reads an item, or None when it cannot be read."""
 
     def read(index: int) -> Row | None:

@@ -26,6 +26,7 @@ from autoft.model.load import LoadedModel, load_model
 from autoft.model.manner import Manner, halved
 from autoft.model.micro import MICRO_BATCH, in_micro_batches, micro_batches, padded, precision
 from autoft.model.original import OriginalHead, original_head
+from autoft.model.rebuild import rebuilt
 from autoft.model.sync_norms import synchronise
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "plan_stage",
     "precision",
     "quick_gradients",
+    "rebuilt",
     "set_eval",
     "set_modes",
     "state_digest",

@@ -89,6 +89,16 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], head: Sequence[str
     return whole_head
 
 
+def put_whole(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Give a model the whole ``state_dict`` of one that is built alike.
+
+    Raises:
+        WeightsError: keys are missing, unexpected, or of another shape; says which.
+    """
+    _check_fit(model.state_dict(), state, where)
+    model.load_state_dict(dict(state))
+
+
 def adapted(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict under the model's names: through the filter that timm keeps beside its class, if there is one."""
     if not type(model).__module__.startswith("timm."):

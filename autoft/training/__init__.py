@@ -15,7 +15,7 @@ from autoft.training.result import TrialResult
 from autoft.training.scoring import Scorer
 from autoft.training.trainer import StagedTrainer
 from autoft.training.tree import StageKeys, StageTree
-from autoft.training.weights import full_state, load_weights, save_model
+from autoft.training.weights import full_state, load_weights, read_model, save_model
 
 __all__ = [
     "ALONE",
@@ -48,6 +48,7 @@ __all__ = [
     "load_weights",
     "needs_of",
     "predict",
+    "read_model",
     "run",
     "save_model",
     "thread_count",

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from autoft.files import replacing
+from autoft.errors import WeightsError
+from autoft.files import replacing, translated
 from autoft.model import LoadedModel, named_tensors, set_eval
 from autoft.training.snapshot import put_back
 
@@ -47,3 +49,21 @@ def save_model(module: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
     content = safetensors.torch.save(full_state(module), {ABOUT: json.dumps(about)})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `save_model` has written: what one must know to use the weights, and the weights.
+
+    Raises:
+        WeightsError: no such file, damaged, or not written by autoft.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such run or file; give a run, or a model file that autoft has written")
+    try:
+        with translated(path), safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})[ABOUT])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, KeyError, ValueError):
+        raise WeightsError(
+            f"{path}: is damaged, or no model file that autoft has written; give best_model.safetensors of a run"
+        ) from None

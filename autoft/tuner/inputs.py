@@ -57,6 +57,19 @@ def check_torch() -> None:
         )
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ConfigError: says why.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).split(". ")[0].split("\n")[0]
+        raise ConfigError(f"device: {device!r} cannot be used ({reason}); give cpu, or leave it out") from None
+
+
 def example_batch(spec: InputSpec, rows: int = 2) -> dict[str, torch.Tensor]:
     """A batch of zeros as the model gets it: images float32 (rows, 3, H, W), else the fields' own shapes."""
     if spec.image:

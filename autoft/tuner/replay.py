@@ -17,12 +17,13 @@ from autoft.record import Curve, Decision, Evaluation, Objective
 from autoft.training import TrialResult, fit, go_on, save_model
 from autoft.tuner.conclude import versions
 from autoft.tuner.given import Data, Model, model_name
-from autoft.tuner.inputs import own_module
+from autoft.tuner.inputs import check_device, own_module
 from autoft.tuner.layout import faster_format
+from autoft.tuner.predictor import FITTED_MODEL, Predictor
 from autoft.tuner.prepare import Ground, lay_ground, measurements_of
 from autoft.tuner.usage import usage
 
-FITTED_RECIPE, FITTED_MODEL = "recipe.yaml", "model.safetensors"
+FITTED_RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Fitted:
     """Sentences about data and weights."""
     warnings: tuple[str, ...]
     """What the caller may not expect: other data than the recipe's, a stage that diverged."""
+
+    @property
+    def predictor(self) -> Predictor:
+        """Predicts new items with `module`."""
+        return Predictor.of(self.module, self.about)
 
     def save(self, folder: str | Path) -> None:
         """Write the recipe and the weights (safetensors) into a folder."""
@@ -173,17 +179,9 @@ def _check_given(recipe: Any, model: Any, device: str | None) -> None:
             "best_recipe"
         )
     if device is not None:
-        _check_device(device)
+        check_device(device)
     if model is not None and model_name(model) != recipe.model.name:
         raise UnknownNameError(
             f"model: the recipe was found for {recipe.model.name!r}, got {model_name(model)!r}; "
             "give the model that it names, or change the recipe's model.name"
         )
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).split(". ")[0].split("\n")[0]
-        raise ConfigError(f"device: {device!r} cannot be used ({reason}); give cpu, or leave it out") from None

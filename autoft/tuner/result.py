@@ -16,6 +16,9 @@ from autoft.tuner.run_folder import CONFIRMATION, RunFolder
 
 if TYPE_CHECKING:
     import optuna
+    from torch import nn
+
+    from autoft.tuner.predictor import Predictor
 
 _NEEDED = ("metric", "mode", "best_value", "winner", "test", "baselines", "trials", "reasons", "wall_s", "compute_s")
 """What every summary says."""
@@ -78,6 +81,19 @@ class SearchResult:
             )
         front: dict[str, Any] = self.summary["pareto"]
         return front
+
+    def predictor(self, module: "nn.Module | None" = None) -> "Predictor":
+        """Predicts new items with the model that was written.
+
+        Args:
+            module: what was searched, if that was a module of one's own.
+
+        Raises:
+            AutoftError: as `Predictor.load`.
+        """
+        from autoft.tuner.predictor import Predictor
+
+        return Predictor.load(self.path, module=module)
 
     def trials_dataframe(self) -> pd.DataFrame:
         """One row per trial: state, reason, value, stage, epochs, seconds, parameters.

@@ -6,7 +6,7 @@ from autoft.data import DataHandle
 from autoft.model import LoadedModel
 from autoft.recipe import DataConfig
 
-_CROPS = {"squash": "squash", "crop": "center"}
+CROPS = {"squash": "squash", "crop": "center"}
 """Ways to resize, and what timm calls them."""
 
 
@@ -32,6 +32,6 @@ def usage(loaded: LoadedModel, data: DataHandle, settings: DataConfig) -> dict[s
             "mean": list(loaded.card.mean),
             "std": list(loaded.card.std),
             "crop_pct": 1.0,
-            "crop_mode": _CROPS[settings.resize],
+            "crop_mode": CROPS[settings.resize],
         }
     return about

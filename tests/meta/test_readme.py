@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from autoft.tuner.tables import HISTORY_COLUMNS, TRIAL_COLUMNS
 
@@ -39,6 +40,7 @@ def workspace(tmp_path_factory, photos):
     """A user's folder, as README.md supposes it: photos/ and search.yaml, and the run of make demo."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(photos, folder / "photos")
+    Image.new("RGB", (48, 32)).save(folder / "new.jpg")
     (text,) = (block for block in fenced("yaml") if block.startswith("# search.yaml"))
     (folder / "search.yaml").write_text(text)
     return folder

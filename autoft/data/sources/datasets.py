@@ -50,14 +50,14 @@ class DatasetItems:
         """
         dataset, number = self.places[index].tolist()
         value, target = _pair(self.datasets[dataset], number, self.names[index])
-        arrays = _arrays(value, self.names[index])
+        arrays = arrays_of(value, self.names[index])
         if _item_digest(arrays, target) != self.digests[index]:
             raise DataError(
                 f"{self.names[index]}: the Dataset gives another value each time it is read; take random augmentation "
                 "out of it and use data.augment instead, so that it is drawn anew in every epoch"
             )
         if self.frame is not None:
-            return {"input": fit(_as_image(arrays["input"]), self.frame)}
+            return {"input": fit(as_image(arrays["input"]), self.frame)}
         return {name: check_finite(array.astype(self.fields[name].dtype)) for name, array in arrays.items()}
 
 
@@ -120,7 +120,7 @@ class _Reader:
             name = f"{split}/{index:0{width}}"
             try:
                 value, target = _pair(dataset, index, name)
-                arrays, plain = _arrays(value, name), _plain(target, name)
+                arrays, plain = arrays_of(value, name), _plain(target, name)
             except OSError:
                 self.lost.append(name)
                 continue
@@ -134,7 +134,7 @@ class _Reader:
         images = set(arrays) == {"input"} and arrays["input"].dtype == np.uint8
         if images:
             fields = image_fields(needed(self._frame, "the Datasets"))
-            _as_image(arrays["input"], name)
+            as_image(arrays["input"], name)
         else:
             fields = {key: FieldSpec(array.shape, tensor_dtype(array.dtype)) for key, array in arrays.items()}
         if not self.fields:
@@ -186,7 +186,7 @@ def _pair(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _arrays(value: Any, name: str) -> dict[str, NDArray[Any]]:
+def arrays_of(value: Any, name: str) -> dict[str, NDArray[Any]]:
     """An input as arrays; a single one is called ``input``."""
     if isinstance(value, Mapping):
         return {str(key): _array(part, name) for key, part in value.items()}
@@ -208,7 +208,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(upright(image), dtype=np.uint8)
 
 
-def _as_image(pixels: NDArray[Any], name: str = "the input") -> Image.Image:
+def as_image(pixels: NDArray[Any], name: str = "the input") -> Image.Image:
     """An image of uint8 pixels; three dimensions are read as (C, H, W) where that is possible, as torch does."""
     shape = pixels.shape
     if len(shape) == 3 and shape[0] in {1, 3}:

@@ -49,6 +49,12 @@ def list_folder(folder: Path, frame: Frame | None, *, kind: str) -> Listing:
     )
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files of a folder, at any depth, in order."""
+    with translated(folder):
+        return list(_walk(folder, _Found()))
+
+
 @dataclass
 class _Found:
     """What a walk through the folders has met."""
