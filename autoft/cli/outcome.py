@@ -90,17 +90,22 @@ def verdict(summary: Mapping[str, Any]) -> str:
     """One sentence: which trial won, and what it gained over the best baseline."""
     names = {baseline["trial"]: name for name, baseline in summary["baselines"].items()}
     winner, metric, value = summary["winner"], summary["metric"], summary["best_value"]
+    delivered = summary.get("delivered") or {}
+    became = "is delivered" if delivered.get("weights") == "another recipe" else "won"
     if winner in names:
-        return f"trial {winner}, the baseline {names[winner]}, won: {metric} {number(value)} on the validation split"
+        return (
+            f"trial {winner}, the baseline {names[winner]}, {became}: {metric} {number(value)} on the validation split"
+        )
     sign = 1 if summary["mode"] == "max" else -1
     values = {name: sign * part["value"] for name, part in summary["baselines"].items() if part["value"] is not None}
-    won = f"trial {winner} won: {metric} {number(value)} on the validation split"
+    won = f"trial {winner} {became}: {metric} {number(value)} on the validation split"
     if not values:
         return won
     best = max(values, key=lambda name: values[name])
     ahead = sign * value - values[best]
-    how = "better than" if ahead >= 0 else "behind"
-    return f"{won}, {number(abs(ahead))} {how} the best baseline, {best}"
+    if not ahead:
+        return f"{won}, as good as the best baseline, {best}"
+    return f"{won}, {number(abs(ahead))} {'better than' if ahead > 0 else 'behind'} the best baseline, {best}"
 
 
 def confirmed(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -113,7 +118,8 @@ def confirmed(summary: Mapping[str, Any]) -> Iterator[str]:
         if one["trial"] == found["winner"]:
             ends = one["interval"]
             between = f" ({number(ends[0])} to {number(ends[1])}, 95%)" if ends else ""
-            yield f"        {summary['metric']} {number(one['mean'])}{between} in {one['runs']} fresh runs"
+            runs = f"{one['runs']} fresh run{'s' * (one['runs'] != 1)}"
+            yield f"        {summary['metric']} {number(one['mean'])}{between} in {runs}"
     for part in found.get("unfreezing", {}).values():
         yield f"        {part['text']}"
 
@@ -151,6 +157,8 @@ def scores(summary: Mapping[str, Any]) -> Table:
     for name, baseline in summary["baselines"].items():
         cells = (number(baseline["value"]), _test(baseline["test"], metric))
         table.add_row(f"baseline: {name}", *cells, *_retention(kept, baseline["trial"]))
+    if plain := summary.get("constant"):
+        table.add_row(f"always {plain['answer']}", number(plain["value"]), _test(plain["test"], metric))
     return table
 
 

@@ -112,7 +112,8 @@ def _imbalance_notes(targets: NDArray[np.generic], classes: Sequence[str], kind:
         return []
     metric = "balanced_accuracy or macro_f1" if kind == "single_label" else "average_precision or macro_f1"
     few = f"class {classes[rare]!r} has {int(counts[rare])} items"
-    return [f"imbalance below 1:{_IMBALANCE}: {few}, {classes[common]!r} has {int(counts[common])}; judge by {metric}"]
+    many = f"{classes[common]!r} has {int(counts[common])}"
+    return [f"imbalance below 1:{_IMBALANCE}: {few}, {many}; judge by {metric} (search.metric)"]
 
 
 def split_notes(splits: Splits, targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:

@@ -118,26 +118,48 @@ class Task:
         return Objective(name, METRICS[name].mode)
 
     def constant_loss(self, train_targets: Array, targets: Array) -> float:
-        """Mean loss on ``targets`` of the best constant predictor of ``train_targets``.
+        """Mean loss on ``targets`` of the best constant predictor of ``train_targets``, as `_constant` gives it."""
+        constant = self._constant(train_targets)
+        match self.kind:
+            case "single_label":
+                return float(-np.log(constant)[targets].mean())
+            case "multi_label":
+                truth = np.asarray(targets, dtype=np.float64)
+                return float(-(truth * np.log(constant) + (1.0 - truth) * np.log1p(-constant)).mean())
+            case "regression":
+                return float(np.mean(((np.asarray(targets, dtype=np.float64) - constant) / self.target_std) ** 2))
 
-        Class priors, base rates per label, or the mean; where one of the probabilities would be 0, all of them
-        are smoothed by one more item per outcome.
+    def constant_outputs(self, train_targets: Array, metric: str) -> Tensor:
+        """What a model would put out (num_outputs,), float64, that gives every item the best constant answer.
+
+        The one of `constant_loss`; the median for ``mae``, of which no constant has a lower one.
+        """
+        constant = np.median(train_targets) if metric == "mae" else self._constant(train_targets)
+        match self.kind:
+            case "single_label":
+                return torch.from_numpy(np.log(constant))
+            case "multi_label":
+                return torch.from_numpy(np.log(constant) - np.log1p(-constant))
+            case "regression":
+                return torch.tensor([(float(constant) - self.target_mean) / self.target_std], dtype=torch.float64)
+
+    def _constant(self, train_targets: Array) -> Array:
+        """Class priors (classes,), base rates per label (classes,), or the mean (), float64.
+
+        Where one of the probabilities would be 0, all of them are smoothed by one more item per outcome.
         """
         match self.kind:
             case "single_label":
                 counts = np.bincount(train_targets, minlength=len(self.classes)).astype(np.float64)
                 counts += 0.0 if counts.all() else 1.0
-                return float(-np.log(counts / counts.sum())[targets].mean())
+                return np.asarray(counts / counts.sum())
             case "multi_label":
                 positives = np.asarray(train_targets, dtype=np.float64).sum(axis=0)
                 size = np.full_like(positives, len(train_targets))
                 extreme = (positives == 0.0) | (positives == size)
-                rates = np.where(extreme, (positives + 1.0) / (size + 2.0), positives / size)
-                truth = np.asarray(targets, dtype=np.float64)
-                return float(-(truth * np.log(rates) + (1.0 - truth) * np.log1p(-rates)).mean())
+                return np.asarray(np.where(extreme, (positives + 1.0) / (size + 2.0), positives / size))
             case "regression":
-                mean = np.mean(train_targets, dtype=np.float64)
-                return float(np.mean(((np.asarray(targets, dtype=np.float64) - mean) / self.target_std) ** 2))
+                return np.asarray(np.mean(train_targets, dtype=np.float64))
 
     def class_weights(self, train_targets: Array) -> Tensor:
         """Balanced weights (classes,), float32: n / (classes seen * count), or negatives / positives per label.

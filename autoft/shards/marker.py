@@ -6,29 +6,32 @@ Readers and builders hold it for as long as they live; the kernel drops it when 
 import contextlib
 import fcntl
 import os
+import weakref
 from pathlib import Path
 
 MARKER = "in-use"
 
 
 class Marker:
-    """A held lock on the folder's marker file; its time of change says when the folder was last used."""
+    """A held lock on the folder's marker file; its time of change says when the folder was last used.
+
+    It is let go with the object, or when the interpreter ends.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
+        self._descriptor = descriptor
+        self._close = weakref.finalize(self, os.close, descriptor)
         with contextlib.suppress(OSError):
             os.utime(descriptor)
 
     def share(self) -> None:
         """Turn an exclusive lock into one that other readers can hold too."""
-        if self._descriptor is not None:
+        if self._close.alive:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
         """Let go; more than once does no harm."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self._close()
 
 
 def create(folder: Path) -> Marker:

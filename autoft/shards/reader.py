@@ -77,10 +77,6 @@ class Shards:
                 self._marker.release()
                 self._marker = None
 
-    def __del__(self) -> None:
-        if (held := getattr(self, "_marker", None)) is not None:
-            held.release()
-
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "seal": self._seal}
 

@@ -25,6 +25,7 @@ from autoft.tuner.closing import Allowance, Closing, Read, forgetting_of
 from autoft.tuner.conductor import BUDGET, Conductor
 from autoft.tuner.confirmation.plan import again_s
 from autoft.tuner.confirmation.refit import KIND, Refit, refit
+from autoft.tuner.constant import constant, constant_notes
 from autoft.tuner.delivery import Contest, Delivery, deliver
 from autoft.tuner.forecast import Forecast
 from autoft.tuner.gains import gains_of
@@ -89,6 +90,11 @@ def conclude(
         notes.append(_without_weights(folder, winner))
     _with_weights(recipe, winner, objective, ending.improved).save(folder.best_recipe)
     scored = ending.extra.get("test") or ending.test.get(winner.number)
+    plain = constant(ground.data, objective)
+    best = winner.best(objective)
+    assert best is not None
+    reached = best.value, scored
+    notes += constant_notes(plain, ground.data, objective, reached=reached, interval=_interval(confirmation, winner))
     told = summarise(
         records,
         objective,
@@ -106,8 +112,14 @@ def conclude(
     front = {"pareto": pareto_front(records, objectives, ground.loaded, retained)} if objectives else {}
     known = conductor.ledger.meta()
     facts = {"probe": known.get(PROBE), **({LATENCY: known[LATENCY]} if LATENCY in known else {})}
-    summary = {**told, **ending.extra, "stopped_because": why, **front, **facts, "model": about}
+    summary = {**told, **ending.extra, "stopped_because": why, **front, **facts, "constant": plain, "model": about}
     return _written(folder, summary)
+
+
+def _interval(confirmation: Mapping[str, Any] | None, winner: TrialRecord) -> Sequence[float] | None:
+    """Of what the winner reached in its runs again."""
+    candidates = confirmation["candidates"] if confirmation else ()
+    return next((one["interval"] for one in candidates if one["trial"] == winner.number), None)
 
 
 def _without_weights(folder: RunFolder, winner: TrialRecord) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoft.data import check_named
-from autoft.errors import ConfigError
+from autoft.errors import AutoftError, ConfigError, DataError
 from autoft.recipe import parse_assignment
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.fork_server import begin
@@ -123,7 +123,24 @@ def resume(  # noqa: PLR0913 - the options of a search
     }
     changes = {path: value for path, value in options.items() if value is not None}
     resolved = stored.override({**changes, **dict(_assignments(overrides))})
+    if data is None and resolved.data.source is not None:
+        _check_there(resolved.data.source)
     return _run(resolved, Given(model, data, space, address), watching, started_at)
+
+
+def _check_there(source: str) -> None:
+    """Refuse a run whose data are not where they were.
+
+    Raises:
+        DataError: there is nothing that can be read.
+    """
+    try:
+        check_named(source)
+    except AutoftError as error:
+        raise DataError(
+            f"{error}. The run has its data from {source}, as seen from the folder where it was started; "
+            "if they have moved, or that was another folder, say where they are with --data"
+        ) from error
 
 
 def _run(config: SearchConfig, given: Given, observer: Observer, started_at: float | None) -> "SearchResult":

@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import numpy as np
@@ -96,3 +99,19 @@ def test_what_another_process_has_open_is_not_evicted_until_it_ends(tmp_path):
     done.set()
     process.join(60)
     assert process.exitcode == 0
+
+
+def test_an_interpreter_that_ends_with_shards_open_says_nothing(tmp_path):
+    program = """
+        import ctypes, sys
+        from pathlib import Path
+        from autoft.shards import Field, ShardStore, marker
+        store = ShardStore(Path(sys.argv[1]), 10**6)
+        shards = store.get_or_build("key", {"x": Field((), "int64")}, 0, lambda writer: None)
+        assert shards.count == 0
+        marker.beside = shards  # outlives what the module imports, where something holds on to the module
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(marker))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -2,12 +2,13 @@
 
 import pytest
 
-from autoft.errors import RunError, SearchInterruptedError
+from autoft.errors import DataError, RunError, SearchInterruptedError
 from autoft.record import Objective, Proposal
 from autoft.study import OptunaLedger, sqlite_url
 from autoft.tuner.config import resolve_config
 from autoft.tuner.result import open_confirmation, open_ledger
 from autoft.tuner.run_folder import RunFolder
+from autoft.tuner.search import resume
 
 
 def test_a_run_keeps_its_configuration_but_no_password(tmp_path):
@@ -87,3 +88,13 @@ class TestARunThatGoesOn:
 def test_an_interruption_before_a_search_has_begun_is_no_more_than_that(tmp_path):
     with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "new").resumable():
         raise KeyboardInterrupt
+
+
+def test_a_run_whose_data_are_not_where_they_were_says_how_to_name_them(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.write_config(resolve_config(None, [], {"model.name": "resnet18", "data.source": "photos/all.csv"}))
+    with pytest.raises(
+        DataError, match=r"photos/all.csv: does not exist.* was started; .* say where they are with --data"
+    ):
+        resume(folder.path)

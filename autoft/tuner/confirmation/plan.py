@@ -92,9 +92,15 @@ def plan_runs(records: Sequence[TrialRecord], terms: Terms) -> ConfirmPlan:
             if all(one in fitting for one in needed) and len(fitting) >= min(2, max(1, len(wanted))):
                 numbers = tuple(record.number for record in fitting)
                 return ConfirmPlan(ended(records), numbers, runs, _left_out(wanted, fitting, runs, config))
-    least_s = sum(sorted(costs.values())[:2])
-    told = f"two of them take {least_s:.0f} s, its share was {seconds:.0f} s" if costs else "no trial has a value"
-    return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {told}")
+    return ConfirmPlan(ended(records), (), 0, f"nothing was run again: {_too_long(list(costs.values()), seconds)}")
+
+
+def _too_long(costs: Sequence[float], seconds: float) -> str:
+    """Why not even the best and the cheapest of the others fit; costs in the order of their importance."""
+    if not costs:
+        return "no trial has a value"
+    least_s, share = costs[0] + min(costs[1:], default=0.0), f"confirmation's share was {seconds:.3g} s"
+    return f"the best{' and another one take' if costs[1:] else ' takes'} {least_s:.3g} s, {share}"
 
 
 def grown(

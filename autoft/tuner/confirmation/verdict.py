@@ -203,7 +203,7 @@ def why(verdict: Verdict) -> str:
     behind = float(verdict.scores(best).mean() - verdict.scores(winner).mean())
     return (
         f"trial {winner.trial} is simpler ({winner.parameters:,} trained parameters) than trial {best.trial} "
-        f"({best.parameters:,}), the best of {len(verdict.entrants)}, and only {_amount(verdict, behind)} behind it, "
+        f"({best.parameters:,}), the best of {len(verdict.entrants)}, and {_amount(verdict, behind)} behind it, "
         f"within one standard error ({_amount(verdict, verdict.error(winner))}): {where}"
     )
 
@@ -233,7 +233,9 @@ def _bought(verdict: Verdict, name: str, base: str) -> dict[str, Any]:
     over_frozen = name == "over_frozen"
     fitting = [one for one in verdict.entrants if one != baseline and not (over_frozen and one.head_alone)]
     if not fitting:
-        return {**nothing, "text": f"nothing but {base} was run again"}
+        others = len(verdict.entrants) > 1
+        none = f"no recipe was run again that unfreezes: all are best as {base} is, with the backbone frozen"
+        return {**nothing, "text": none if others else f"nothing but {base} was run again"}
     winner = verdict.winner
     subject = winner if winner in fitting else max(fitting, key=lambda one: verdict.scores(one).mean())
     found = verdict.compared(subject, baseline)
