@@ -61,3 +61,8 @@ def __getattr__(name: str) -> Any:
         return _looked_up(name)
     globals()[name] = value = import_module("importlib.metadata").version("autoft")
     return value
+
+
+def __dir__() -> list[str]:
+    """What is public, looked up or not: what a notebook completes."""
+    return sorted(__all__)

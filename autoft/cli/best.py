@@ -21,6 +21,7 @@ def best(
     run: RunFolder,
     as_json: AsJson = False,
     pareto: Annotated[bool, typer.Option("--pareto", help="Print the Pareto front of several objectives.")] = False,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="Print the recipe of this trial instead.")] = None,
 ) -> None:
     """Print the best recipe of a run as YAML, and why it won.
 
@@ -28,9 +29,9 @@ def best(
     """
     from autoft.cli.output import print_json, say
     from autoft.recipe import yaml
-    from autoft.tuner.result import load_result
+    from autoft.tuner.result import SearchResult
 
-    result = load_result(run)
+    result = SearchResult.load(run)
     if pareto:
         front = result.pareto
         if as_json:
@@ -38,13 +39,14 @@ def best(
         else:
             _print(_front(front))
         return
-    recipe = result.best_recipe.full()
+    recipe = (result.best_recipe if trial is None else result.recipe(trial)).full()
     if as_json:
-        print_json({"recipe": recipe, "summary": result.summary})
+        print_json({"recipe": recipe, **({"summary": result.summary} if trial is None else {})})
         return
-    why = _why(result)
+    why = _why(result) if trial is None else None  # what is wrong with a table is told before anything is printed
     say(yaml.dumps(recipe).rstrip())
-    say(why)
+    if why:
+        say(why)
 
 
 def _why(result: "SearchResult") -> str:

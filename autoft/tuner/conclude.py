@@ -14,10 +14,10 @@ import pandas as pd
 
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import replacing, translated, write_text
-from autoft.recipe import Provenance, Recipe
+from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.statistics import wilson_interval
-from autoft.training import Improved, Scorer, as_run, best_weights, load_weights, save_model, thread_count
+from autoft.training import Improved, Scorer, best_weights, load_weights, save_model, thread_count
 from autoft.training.gains import AVERAGE, AVERAGED
 from autoft.training.lengths import averaged
 from autoft.tuner.as_json import to_json
@@ -34,6 +34,7 @@ from autoft.tuner.layout import device_here
 from autoft.tuner.pareto import pareto_front
 from autoft.tuner.prepare import Ground
 from autoft.tuner.probe import PROBE
+from autoft.tuner.rerun import rerun_of
 from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.tables import chosen, history_table, summarise, trials_table
@@ -80,7 +81,14 @@ def conclude(
     if ending is None:
         raise SearchFailedError(_nothing_found(folder, records))
     winner = ending.delivery.winner
-    recipe = _recipe_as_run(winner, ground, objective, folder.name, threads)
+    recipe = rerun_of(
+        winner,
+        objective,
+        search=folder.name,
+        data_fingerprint=ground.data.fingerprint,
+        threads=threads,
+        versions=versions(),
+    )
     notes = [*ground.notes, *conductor.notes, *ending.notes]
     about = usage(ground.loaded, ground.data, ground.recipe.data)
     if weights := ending.improved.weights or ending.delivery.read(folder):
@@ -153,25 +161,6 @@ def _with_test(
     items = len(ground.data.splits.test)
     interval = wilson_interval(round(test["accuracy"] * items), items)
     return {**confirmation, "test_interval": [interval.low, interval.high]}
-
-
-def _recipe_as_run(winner: TrialRecord, ground: Ground, objective: Objective, search: str, threads: int) -> Recipe:
-    recipe = Recipe.parse(winner.proposal.recipe, where=f"trial {winner.number}")
-    best = winner.best(objective)
-    assert best is not None
-    run = as_run(recipe, winner.curve, objective)
-    stages = {stage.name for stage in run.stages}
-    provenance = Provenance(
-        search=search,
-        trial=winner.number,
-        metric=objective.metric,
-        value=best.value,
-        data_fingerprint=ground.data.fingerprint,
-        threads=threads,
-        workers=max(evaluation.workers for evaluation in winner.curve if evaluation.stage in stages),
-        versions=versions(),
-    )
-    return run.model_copy(update={"provenance": provenance})
 
 
 def _with_weights(recipe: Recipe, winner: TrialRecord, objective: Objective, improved: Improved) -> Recipe:

@@ -26,7 +26,7 @@ from autoft.tuner.usage import usage
 FITTED_RECIPE = "recipe.yaml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A fine-tuned model and how it came to be."""
 
@@ -51,6 +51,12 @@ class Fitted:
     """Sentences about data and weights."""
     warnings: tuple[str, ...]
     """What the caller may not expect: other data than the recipe's, a stage that diverged."""
+
+    def __repr__(self) -> str:
+        """The model, and what it is worth."""
+        metric = self.objective.metric
+        test = f", {self.test[metric]:.4g} on test" if self.test else ""
+        return f"Fitted({self.recipe.model.name}: {metric} {self.value:.4g} on validation{test})"
 
     @property
     def predictor(self) -> Predictor:

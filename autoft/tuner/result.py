@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from autoft.errors import RunError
+from autoft.errors import RunError, UnknownNameError
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord
 from autoft.study import OptunaLedger, shown_url, sqlite_url
@@ -24,13 +24,14 @@ _NEEDED = ("metric", "mode", "best_value", "winner", "test", "baselines", "trial
 """What every summary says."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """What a search found.
 
     Example:
         >>> result = autoft.search(model="resnet18", data="photos/")  # doctest: +SKIP
         >>> result.best_recipe.save("best.yaml")  # doctest: +SKIP
+        >>> result = autoft.SearchResult.load("runs/resnet18-photos")  # on another day  # doctest: +SKIP
     """
 
     path: Path
@@ -39,6 +40,34 @@ class SearchResult:
     """The content of summary.json."""
     url: str | None = None
     """Of the run, where it is kept at one; then ``path`` is this machine's copy."""
+
+    @classmethod
+    def load(cls, run: str | Path) -> Self:
+        """Read the result of a run, from its folder or its URL.
+
+        Raises:
+            RunError: not a run, its search has not come to a result yet, or its summary was damaged.
+            StorageError: its URL cannot be reached.
+        """
+        folder = read_folder(run)
+        if not folder.exists:
+            raise RunError(
+                f"{folder.place}: is not a run: it has no {folder.config_file.name}; start one with autoft search"
+            )
+        summary = folder.read_json(folder.summary)
+        lacking = [key for key in _NEEDED if key not in summary] if isinstance(summary, dict) else list(_NEEDED)
+        if lacking:
+            raise RunError(f"{folder.summary}: damaged: it has no {lacking[0]!r}; {folder.resuming} writes it again")
+        return cls(path=folder.path, summary=summary, url=folder.place if folder.url else None)
+
+    def __repr__(self) -> str:
+        """The run, its winner and what that is worth."""
+        metric, trials = self.summary["metric"], sum(self.summary["trials"].values())
+        test = f", {self.test[metric]:.4g} on test" if self.test else ""
+        return (
+            f"SearchResult({self.place!r}: trial {self.summary['winner']} of {trials} won, {metric} "
+            f"{self.best_value:.4g} on validation{test})"
+        )
 
     @property
     def place(self) -> str:
@@ -49,6 +78,35 @@ class SearchResult:
     def best_recipe(self) -> Recipe:
         """The winner's recipe, as run."""
         return Recipe.load(RunFolder(self.path).best_recipe)
+
+    def recipe(self, trial: int) -> Recipe:
+        """The recipe of any trial, as run: what to run to get its best evaluation again.
+
+        Raises:
+            UnknownNameError: there is no such trial.
+            RunError: it was never evaluated.
+        """
+        from autoft.tuner.rerun import rerun_of
+
+        if not 0 <= trial < len(self.records):
+            raise UnknownNameError(f"{self.place}: has no trial {trial}; it has trials 0 to {len(self.records) - 1}")
+        record, objective = self.records[trial], self.ledger.objective
+        if record.best(objective) is None:
+            why = f": {record.reason_text}" if record.reason_text else ""
+            raise RunError(f"{self.place}: trial {trial} has no evaluation to come to again{why}; name another one")
+        known = self.best_recipe.provenance
+        if known is None:
+            raise RunError(
+                f"{RunFolder(self.path).best_recipe}: has no provenance any more; {self._resuming} writes it again"
+            )
+        return rerun_of(
+            record,
+            objective,
+            search=known.search,
+            data_fingerprint=known.data_fingerprint,
+            threads=known.threads,
+            versions=known.versions,
+        )
 
     @property
     def best_value(self) -> float:
@@ -104,16 +162,20 @@ class SearchResult:
         return self._table(RunFolder(self.path).trials_csv, "trial")
 
     def history(self) -> pd.DataFrame:
-        """One row per evaluation, in the order of time.
+        """The learning curves: one row per evaluation, in the order of time, with its losses.
 
         Raises:
             RunError: history.csv is not there or was damaged.
         """
         return self._table(RunFolder(self.path).history_csv, "wall_s")
 
+    @property
+    def _resuming(self) -> str:
+        return RunFolder(self.path, url=self.url).resuming
+
     def _table(self, path: Path, column: str) -> pd.DataFrame:
         """A table of the run that has the column."""
-        resuming = RunFolder(self.path, url=self.url).resuming
+        resuming = self._resuming
         try:
             frame = pd.read_csv(path)
         except FileNotFoundError:
@@ -180,22 +242,3 @@ def _ledger(folder: RunFolder, objective: Objective, storage: str | None, ending
     if storage is not None:
         return OptunaLedger(storage, folder.name + ending, objective)
     return OptunaLedger(sqlite_url(folder.database.resolve()), folder.study + ending, objective)
-
-
-def load_result(run: str | Path) -> SearchResult:
-    """Read the result of a run, from its folder or its URL.
-
-    Raises:
-        RunError: not a run, its search has not come to a result yet, or its summary was damaged.
-        StorageError: its URL cannot be reached.
-    """
-    folder = read_folder(run)
-    if not folder.exists:
-        raise RunError(
-            f"{folder.place}: is not a run: it has no {folder.config_file.name}; start one with autoft search"
-        )
-    summary = folder.read_json(folder.summary)
-    lacking = [key for key in _NEEDED if key not in summary] if isinstance(summary, dict) else list(_NEEDED)
-    if lacking:
-        raise RunError(f"{folder.summary}: damaged: it has no {lacking[0]!r}; {folder.resuming} writes it again")
-    return SearchResult(path=folder.path, summary=summary, url=folder.place if folder.url else None)

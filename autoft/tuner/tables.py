@@ -24,7 +24,7 @@ TRIAL_COLUMNS = (
     "predicted_s",
     "workers",
 )
-HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value")
+HISTORY_COLUMNS = ("wall_s", "trial", "stage", "epoch", "value", "best_value", "train_loss", "val_loss")
 
 
 def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def trials_table(records: Sequence[TrialRecord], objective: Objective) -> pd.Dat
 
 
 def history_table(records: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
-    """One row per evaluation in the order of time, with the best value of the search so far."""
+    """One row per evaluation in the order of time: the value, the best one of the search so far, and the losses."""
     evaluations = sorted(
         ((evaluation, record.number) for record in records for evaluation in record.curve),
         key=lambda pair: (pair[0].wall_s, pair[1], pair[0].index),
@@ -161,4 +161,6 @@ def _history_row(evaluation: Evaluation, number: int, best: float | None) -> dic
         "epoch": evaluation.epoch,
         "value": evaluation.value,
         "best_value": best,
+        "train_loss": evaluation.train_loss,
+        "val_loss": evaluation.val_loss,
     }

@@ -35,7 +35,7 @@ from network import correct, network
 from sets import SETS, pixels, prepare
 
 from autoft.training import best_weights
-from autoft.tuner.result import load_result
+from autoft.tuner.result import SearchResult
 
 CAP = 20.0
 WITHOUT = {
@@ -75,7 +75,7 @@ def run(side, data, out, seed, budget=None):
 
 def portfolio(ours):
     """The portfolio that autoft's own run tried, as parameters of the baseline's space."""
-    records = load_result(ours / "runs/run").records
+    records = SearchResult.load(ours / "runs/run").records
     return [dict(one.proposal.params) for one in records if one.proposal.origin.startswith("portfolio:")]
 
 

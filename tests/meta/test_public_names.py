@@ -1,5 +1,7 @@
 import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -21,8 +23,11 @@ def test_a_public_name_is_the_object_of_its_home(name):
     assert getattr(autoft, name) is getattr(importlib.import_module(autoft._HOMES[name]), name)
 
 
-def test_names_are_listed_before_they_are_used():
-    assert set(autoft.__all__) <= set(dir(autoft))
+def test_exactly_the_public_names_are_listed_before_they_are_used():
+    listed = subprocess.run(
+        [sys.executable, "-c", "import autoft; print(*dir(autoft))"], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.split() == sorted(autoft.__all__)
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

@@ -6,7 +6,7 @@ import pytest
 
 from autoft.errors import RunError
 from autoft.tuner.config import resolve_config
-from autoft.tuner.result import load_result
+from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 
 SUMMARY = {
@@ -42,7 +42,7 @@ def folder(tmp_path):
 def test_a_damaged_summary_is_named_with_the_command_that_writes_it_again(folder, content, told):
     folder.summary.write_text(content)
     with pytest.raises(RunError, match=f"summary.json: {told}.*; autoft resume '.*/my run' writes it again"):
-        load_result(folder.path)
+        SearchResult.load(folder.path)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_damaged_table_is_named_with_the_command_that_writes_it_again(folder, 
     if content is not None:
         folder.trials_csv.write_bytes(content)
     with pytest.raises(RunError, match=f"trials.csv: {told}.*; autoft resume '.*/my run' writes it again"):
-        load_result(folder.path).trials_dataframe()
+        SearchResult.load(folder.path).trials_dataframe()

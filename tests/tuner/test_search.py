@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from tiny import TinyNet, tiny_data
 
 import autoft
-from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedError
+from autoft.errors import ConfigError, RunError, RunLockedError, SearchFailedError, UnknownNameError
 from autoft.pruning import Nothing
 from autoft.pruning.replay import load_task, replay
 from autoft.space import portfolio
 from autoft.tuner.observer import Silent
-from autoft.tuner.result import load_result
+from autoft.tuner.result import SearchResult
 from autoft.tuner.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -122,7 +122,11 @@ def test_the_tables_have_the_columns_that_scripts_rely_on(finished):
     first = ["trial", "state", "reason", "reason_text", "value", "stage", "epochs", "compute_s", "saved_s", "reused"]
     assert list(trials.columns)[:12] == [*first, "predicted_s", "workers"]
     assert all(column.startswith("params.") for column in trials.columns[12:])
-    assert list(history.columns) == ["wall_s", "trial", "stage", "epoch", "value", "best_value"]
+    assert list(history.columns)[:6] == ["wall_s", "trial", "stage", "epoch", "value", "best_value"]
+    for record in finished.records:
+        own = history[history.trial == record.number]
+        assert own.train_loss.tolist() == pytest.approx([each.train_loss for each in record.curve])
+        assert own.val_loss.tolist() == pytest.approx([each.val_loss for each in record.curve])
     assert history.wall_s.is_monotonic_increasing
     assert history.best_value.is_monotonic_increasing
     assert history.best_value.iloc[-1] == finished.summary["best_value"] == trials.value.max()
@@ -175,6 +179,25 @@ def test_the_best_recipe_replays_to_the_same_value_bit_for_bit(finished):
         assert torch.equal(saved[name], tensor), name
 
 
+def test_any_trial_can_be_trained_again_to_its_value_bit_for_bit(finished):
+    values = finished.trials_dataframe().value
+    trial = 7 if finished.summary["winner"] != 7 else 6
+    recipe = finished.recipe(trial)
+    assert (recipe.provenance.trial, recipe.provenance.value) == (trial, values[trial])
+    torch.manual_seed(0)
+    assert autoft.fine_tune(recipe, tiny_data(test=24), model=TinyNet()).reproduced is True
+    with pytest.raises(UnknownNameError, match="has no trial 99; it has trials 0 to 7"):
+        finished.recipe(99)
+
+
+def test_a_result_and_what_was_fine_tuned_are_told_in_a_line(finished):
+    told = f"SearchResult('{finished.path}': trial {finished.summary['winner']} of 8 won, accuracy "
+    assert repr(finished).startswith(told)
+    assert "on validation, " in repr(finished)
+    assert repr(finished).endswith(" on test)")
+    assert "\n" not in repr(finished)
+
+
 def test_the_callers_module_is_left_alone(finished, tmp_path):
     torch.manual_seed(0)
     net = TinyNet()
@@ -186,7 +209,7 @@ def test_the_callers_module_is_left_alone(finished, tmp_path):
 
 
 def test_a_result_can_be_loaded_from_its_folder(finished):
-    again = load_result(finished.path)
+    again = SearchResult.load(finished.path)
     assert again.summary == finished.summary
     assert again.best_recipe == finished.best_recipe
     assert len(again.study.trials) == 8
@@ -334,7 +357,7 @@ def test_a_budget_too_short_for_one_evaluation_is_told(tmp_path):
 
 def test_only_what_is_needed_is_kept_on_disk(finished):
     kept = {int(path.parent.name) for path in (finished.path / "trials").glob("*/checkpoint")}
-    assert kept == {0, 1, 2, load_result(finished.path).summary["winner"]}
+    assert kept == {0, 1, 2, SearchResult.load(finished.path).summary["winner"]}
 
 
 def test_with_a_small_quota_a_search_still_has_its_best_model_and_goes_on(tmp_path):

@@ -14,7 +14,7 @@ from autoft.errors import ConfigError, RunError, RunLockedError
 from autoft.remote import Store, joined
 from autoft.tuner.observer import Silent
 from autoft.tuner.place import folder_at, read_recipe
-from autoft.tuner.result import load_result
+from autoft.tuner.result import SearchResult
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 SHORT = {
@@ -70,7 +70,7 @@ def test_a_run_at_a_url_is_read_from_anywhere(kept, monkeypatch, tmp_path):
     _, url, result = kept
     assert result.url == url
     monkeypatch.setenv("AUTOFT_CACHE_DIR", str(tmp_path / "elsewhere"))
-    read = load_result(url)
+    read = SearchResult.load(url)
     assert read.path != result.path
     assert read.summary == result.summary
     assert read.best_recipe == result.best_recipe == read_recipe(f"{url}/best_recipe.yaml")
@@ -90,7 +90,7 @@ def test_a_fresh_machine_goes_on_from_what_was_sent_and_comes_to_the_same_end(ke
     assert resumed.summary["winner"] == whole.summary["winner"]
     assert resumed.best_recipe.stages == whole.best_recipe.stages
     monkeypatch.setenv("AUTOFT_CACHE_DIR", str(tmp_path / "third"))
-    assert load_result(url).summary == resumed.summary
+    assert SearchResult.load(url).summary == resumed.summary
 
 
 def test_a_run_that_is_worked_on_is_not_begun_twice(kept, monkeypatch):
@@ -104,7 +104,7 @@ def test_what_is_not_at_a_url_is_told(kept):
     root, _, _ = kept
     url = (root / "none" / "tiny").as_uri()
     with pytest.raises(RunError, match=f"^{url}: is not a run"):
-        load_result(url)
+        SearchResult.load(url)
     with pytest.raises(RunError, match=f"^{url}: is not a run"):
         autoft.resume(url)
     assert not (root / "none").exists()
