@@ -17,6 +17,7 @@ from autoft.errors import AutoftError
 from autoft.record import Action
 from autoft.tuner.conductor import Assignment, Conductor, Turn
 from autoft.tuner.confirmation.relay import Relay
+from autoft.tuner.ray_loss import leave_at_once
 from autoft.tuner.ray_memory import bear_memory_kills
 from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.worker import Report
@@ -44,14 +45,20 @@ class StarvedError(Exception):
 
 
 class ConductedSearcher(Searcher):
-    """Asks the conductor for trials. Holds no state of its own: the ledger is the memory."""
+    """Asks the conductor for trials. Holds no state of its own: the ledger is the memory.
 
-    def __init__(self, conductor: Conductor | Relay) -> None:
+    Args:
+        conductor: opened.
+        alive: called before; raises when Ray is no more.
+    """
+
+    def __init__(self, conductor: Conductor | Relay, alive: Callable[[], None] = lambda: None) -> None:
         super().__init__()
-        self._conductor = conductor
+        self._conductor, self._alive = conductor, alive
 
     def suggest(self, trial_id: str) -> Any:  # noqa: ARG002
         """The next trial's number and recipe; None while there is none."""
+        self._alive()
         match self._conductor.next_trial():
             case Assignment(number, recipe, known, run, until):
                 more = {name: value for name, value in (("run", run), ("until", until)) if value is not None}
@@ -91,6 +98,7 @@ class ConductedScheduler(TrialScheduler):
         room: asked now and then how many trials there is room for; None where no node can join or leave.
         mourn: has a trial, by its configuration, need less memory if its worker was ended for the lack of it, of which
             Ray may have said so; gives what the user is told, if anything follows.
+        alive: called in every turn too; raises when Ray is no more.
     """
 
     def __init__(
@@ -99,9 +107,10 @@ class ConductedScheduler(TrialScheduler):
         ask: Callable[[], None] = nothing,
         room: Callable[[], int] | None = None,
         mourn: Callable[[Mapping[str, Any], bool], str | None] = not_for_memory,
+        alive: Callable[[], None] = nothing,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._conductor, self._ask, self._mourn = conductor, ask, mourn
+        self._conductor, self._ask, self._mourn, self._alive = conductor, ask, mourn, alive
         self.refusal: AutoftError | None = None
         """What ended the search here, of which Tune tells no more than a traceback."""
         self._stopped: set[str] = set()
@@ -199,11 +208,25 @@ class ConductedScheduler(TrialScheduler):
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
         """First come, first served."""
         self._ask()
+        self.look_for_ray()
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
         self._look_for_nodes()
         self._look_for_workers(waiting=bool(pending) and not any(trial.status == Trial.RUNNING for trial in trials))
         return pending[0] if pending else None
+
+    def look_for_ray(self) -> None:
+        """End the search when Ray is no more: what Tune would ask of it, also at the end, is never answered.
+
+        Raises:
+            SearchFailedError: it is.
+        """
+        try:
+            self._alive()
+        except AutoftError:
+            if self._controller:
+                leave_at_once(self._controller)
+            raise
 
     def _look_for_nodes(self) -> None:
         """Let more trials run at a time when nodes have joined, and fewer when some have left."""

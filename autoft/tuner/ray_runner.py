@@ -14,13 +14,19 @@ from autoft.tuner.conductor import Conductor
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.demise import forget, mourn
 from autoft.tuner.layout import Slots
-from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, ConductedSearcher, StarvedError
+from autoft.tuner.ray_adapters import (
+    WORKER_RESTARTS,
+    ConductedScheduler,
+    ConductedSearcher,
+    StarvedError,
+    nothing,
+)
 from autoft.tuner.ray_trainable import Meeting, Parcel, TrialActor, work_of
 from autoft.tuner.supply import Supply
 from autoft.tuner.worker import WorkerContext
 
 
-def run_on_ray(
+def run_on_ray(  # noqa: PLR0913 - keyword-only
     conductor: Conductor | Relay,
     context: WorkerContext,
     slots: Slots,
@@ -28,6 +34,7 @@ def run_on_ray(
     *,
     supply: Supply | None = None,
     room: Callable[[], int] | None = None,
+    alive: Callable[[], None] = nothing,
     borrowed: bool = False,
 ) -> None:
     """Run until the conductor has no more trials.
@@ -39,17 +46,18 @@ def run_on_ray(
         scratch: a folder for Ray Tune's own files, of no use afterwards.
         supply: what workers on other nodes need; None where there are none.
         room: asked now and then how many trials there is room for, as nodes join and leave; None where none can.
+        alive: called in every turn; raises when Ray is no more.
         borrowed: Ray goes on when the search is over, so that nothing may be left in it.
 
     Raises:
-        SearchFailedError: trials crash for one cause, or Ray Tune itself failed.
+        SearchFailedError: trials crash for one cause, Ray Tune itself failed, or Ray is no more.
         StorageError: the storage refuses what the trials, or the ledger, need.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     most = slots.count if room is None else max(slots.count, conductor.trials_to_come)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most)  # all workers start at once, not one after the other
     with remembered() as ask:
-        scheduler = ConductedScheduler(conductor, ask, room, _mourning(context))
+        scheduler = ConductedScheduler(conductor, ask, room, _mourning(context), alive)
         meeting = Meeting.called(scratch.resolve() / "workers", min(slots.count, conductor.trials_to_come))
         parcel = Parcel.pack(context, meeting, slots, supply)
         tuner = _tuner(conductor, scheduler, parcel, slots, scratch)
@@ -59,6 +67,7 @@ def run_on_ray(
             scheduler.give_back()
             conductor.end_for_budget()
         except tune.TuneError as error:
+            alive()
             if scheduler.refusal:
                 raise scheduler.refusal from None
             raise SearchFailedError(f"Ray Tune failed: {error}; resume the run to go on") from error
@@ -89,7 +98,7 @@ def _tuner(
     return tune.Tuner(
         tune.with_resources(trainable, _bundles(slots)),
         tune_config=tune.TuneConfig(
-            search_alg=ConductedSearcher(conductor),
+            search_alg=ConductedSearcher(conductor, scheduler.look_for_ray),
             scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,

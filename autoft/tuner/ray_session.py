@@ -43,6 +43,8 @@ _JOIN_S = 60.0
 _NODES_S = 300.0
 """For a cluster that has just been started to get its first node that can run a trial."""
 _LOCAL = "local"
+_VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
+"""Processes of Ray without which it ends the program that uses it, a while later and without a word of ours."""
 _SIGACTION_BYTES = 256
 """More than any system's struct sigaction has."""
 
@@ -135,6 +137,23 @@ class RaySession:
             ) from self._error
         if self._error is not None or not came:
             raise _unreachable(self.address, self._error or "no answer within a minute") from self._error
+
+    def check(self, go_on: str) -> None:
+        """Nothing happens while the processes of a Ray that was started here run.
+
+        Args:
+            go_on: the command that goes on with the search.
+
+        Raises:
+            SearchFailedError: one of them has ended.
+        """
+        node: Any = ray_worker._global_node if self.alone else None
+        dead = [kind for kind, _ in node.dead_processes()] if node else []
+        if ended := [_VITAL[kind] for kind in dead if kind in _VITAL]:
+            raise SearchFailedError(
+                f"Ray's own {ended[0]} process has ended (was it killed, or was memory short?), so the search cannot "
+                f"go on; nothing is lost, go on with: {go_on}"
+            )
 
     def close(self) -> None:
         """Leave Ray, and stop it if it was started here."""

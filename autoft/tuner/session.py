@@ -134,7 +134,10 @@ class _OpenSearch:
             slots = forecast.layout.slots
             tell_known(conductor, context, self.ground.loaded)
             now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
-            run_on_ray(relay, context, slots, folder.scratch, supply=supply, room=now, borrowed=ray.borrowed)
+            alive = partial(ray.check, folder.resuming)
+            run_on_ray(
+                relay, context, slots, folder.scratch, supply=supply, room=now, alive=alive, borrowed=ray.borrowed
+            )
             relay.settle()
             said = confirmation.conclude(conductor.records) if confirmation else None
             return self._conclude(folder, self.closing, said)

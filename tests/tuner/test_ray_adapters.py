@@ -6,10 +6,10 @@ import types
 import pytest
 from ray.tune.experiment import Trial
 
-from autoft.errors import StorageError
+from autoft.errors import SearchFailedError, StorageError
 from autoft.record import Action, Evaluation
 from autoft.tuner import ray_adapters
-from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, StarvedError
+from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, ConductedSearcher, StarvedError
 from autoft.tuner.ray_trainable import REPORT
 from autoft.tuner.worker import Report
 
@@ -154,3 +154,40 @@ def test_nodes_are_counted_now_and_then(monkeypatch):
     scheduler.choose_trial_to_run(controller)
     assert asked == [106.0]
     assert conductor.slots == 4
+
+
+class Wrapper:
+    """As Tune gives its controller to schedulers: what is set on it changes nothing."""
+
+    def __init__(self, controller):
+        self._tune_controller, self._actor_manager = controller, types.SimpleNamespace(_actor_task_failed=None)
+
+    def __getattr__(self, name):
+        return getattr(self._tune_controller, name)
+
+
+class Cleaning:
+    """A controller that asks Ray for something at its end."""
+
+    def __init__(self):
+        self.cleaned = False
+
+    def cleanup(self):
+        self.cleaned = True
+
+
+def test_where_ray_is_no_more_nothing_more_is_asked_of_it(tmp_path):
+    def alive():
+        raise SearchFailedError("Ray's own GCS process has ended")
+
+    controller = Cleaning()
+    scheduler = ConductedScheduler(Listening(), alive=alive)
+    scheduler.on_trial_add(Wrapper(controller), a_trial(tmp_path))
+    for asked in (
+        lambda: scheduler.choose_trial_to_run(controller),
+        lambda: ConductedSearcher(Listening(), scheduler.look_for_ray).suggest("a"),
+    ):
+        with pytest.raises(SearchFailedError, match="GCS"):
+            asked()
+    controller.cleanup()
+    assert not controller.cleaned

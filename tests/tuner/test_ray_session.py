@@ -1,13 +1,16 @@
 """Where Ray is: addresses that cannot be joined are told in one sentence, before anything is spent."""
 
 import socket
+import types
 
 import numpy as np
 import pytest
 import ray
+from ray._private import worker as ray_worker
 
 import autoft
-from autoft.errors import ConfigError
+from autoft.errors import ConfigError, SearchFailedError
+from autoft.tuner import ray_session
 from autoft.tuner.ray_session import RaySession
 
 
@@ -52,3 +55,17 @@ def test_the_environments_address_counts(monkeypatch, closed_port):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
     with pytest.raises(ConfigError, match=f"127.0.0.1:{closed_port}"):
         RaySession()
+
+
+def test_a_process_of_ones_own_ray_that_has_ended_ends_the_search_in_a_sentence(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_session, "_HEAD_START_S", 600.0)  # Ray itself is not started
+    session, dead = RaySession(), [("log_monitor", None)]
+    session.check("autoft resume runs/a")
+    with monkeypatch.context() as ray_is_up:
+        ray_is_up.setattr(ray_worker, "_global_node", types.SimpleNamespace(dead_processes=lambda: dead))
+        session.check("autoft resume runs/a")
+        dead.append(("gcs_server", None))
+        with pytest.raises(SearchFailedError, match=r"own GCS process has ended .*with: autoft resume runs/a$"):
+            session.check("autoft resume runs/a")
+    session.close()
