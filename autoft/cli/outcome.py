@@ -57,8 +57,15 @@ def print_outcome(result: "SearchResult") -> None:
 
 def more(summary: Mapping[str, Any], asked: int) -> str:
     """The option that gives a search for so many trials more of what it ran out of."""
-    from autoft.tuner.conductor import BUDGET
+    from autoft.tuner.conductor import BUDGET, NONE_LEFT
 
+    why = summary.get("stopped_because") or ""
+    if why == NONE_LEFT:
+        return "--set space=NAME"
+    if "GPU hours" in why:
+        return "--set search.max_gpu_hours=HOURS"
+    if "search.min_gain" in why:
+        return "--set search.min_gain=null"
     all_tried = sum(summary["trials"].values()) >= asked and BUDGET not in summary["reasons"]
     return f"--num-samples {2 * asked}" if all_tried else "--time-budget 20m"
 

@@ -7,7 +7,9 @@ from autoft.model.family import complete
 from autoft.recipe import Recipe, Stage
 from autoft.record import ModelCard
 
-COMPARED = ("head_only", "standard")
+HEAD_ONLY = "head_only"
+"""It retains all of the pretrained model."""
+COMPARED = (HEAD_ONLY, "standard")
 """Those that a winner is compared with."""
 HEAD_SHARE = 4
 """A recipe without a head stage gives it one part in so many of its length."""
@@ -21,7 +23,7 @@ def baselines(base: Recipe, card: ModelCard) -> tuple[tuple[str, Recipe], ...]:
     groups has the first alone.
     """
     head, tune = base.stages[0], base.stages[-1]
-    recipes = {"head_only": _with_stages(base, _head_stages(base.stages), card)}
+    recipes = {HEAD_ONLY: _with_stages(base, _head_stages(base.stages), card)}
     if card.depth > 0:
         before, after = _lengths(base.stages)
         opening = _stage(head, before, name="head", unfreeze=0, lr=None)

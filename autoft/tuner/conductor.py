@@ -29,6 +29,7 @@ from autoft.tuner.thaw import Thaw
 from autoft.tuner.worker import Report
 
 BUDGET = "budget"
+NONE_LEFT = "no recipe of the search space is left untried"
 _TIME_IS_UP = "the time budget of the search was used up"
 
 
@@ -190,7 +191,7 @@ class Conductor:
         records = self.records
         enough = self.policy.enough(records)
         cut = any(record.reason == BUDGET for record in records) or not (enough or self._all_drawn)
-        return (self.used_up if cut else None) or enough or "no recipe of the search space is left untried"
+        return (self.used_up if cut else None) or enough or NONE_LEFT
 
     @property
     def ahead(self) -> Mapping[str, Any] | None:

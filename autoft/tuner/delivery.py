@@ -128,8 +128,9 @@ class Contest:
         if found is None and ranked:
             most = max((kept for record in ranked if (kept := retention.of(record)) is not None), default=0.0)
             raise SearchFailedError(
-                f"{self.folder.place}: no trial retains search.constraints.min_retention ({retention.least:g}) of the "
-                f"pretrained model, {most:.3g} at most; lower it, or search recipes that train less"
+                f"{self.folder.place}: no trial whose weights are kept retains search.constraints.min_retention "
+                f"({retention.least:g}) of the pretrained model, {most:.3g} at most; lower it, or search recipes that "
+                "train less"
             )
         return found
 

@@ -9,12 +9,11 @@ from autoft.record import Objective, TrialRecord, best_first
 from autoft.training import Improved, Ingredient, Judge, StageKeys, StageTree, best_weights, improve, load_weights
 from autoft.training.checkpoint import best_average
 from autoft.training.gains import MOST_MEMBERS, Weights
+from autoft.tuner.baselines import HEAD_ONLY
 from autoft.tuner.closing import OUT_OF_TIME
 from autoft.tuner.delivery import Contest, Delivery
 from autoft.tuner.prepare import Ground
 from autoft.tuner.run_folder import RunFolder
-
-_HEAD_ONLY = "head_only"
 
 
 def gains_of(contest: Contest, delivery: Delivery, *, scored: int) -> tuple[Improved, list[str]]:
@@ -64,7 +63,7 @@ def _start(
     if own := _head_stage(folder, ground, objective, winner):
         return Ingredient("its head stage", lambda: own)
     for record in records:
-        if record.baseline == _HEAD_ONLY and record.best(objective) and record.state != "FAIL":
+        if record.baseline == HEAD_ONLY and record.best(objective) and record.state != "FAIL":
             return Ingredient(
                 f"the head of trial {record.number}", partial(best_weights, folder.checkpoint(record.number))
             )

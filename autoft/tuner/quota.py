@@ -40,12 +40,14 @@ class CheckpointKeeper:
         objective: which trial is the best.
         max_bytes: of all trials and stages together.
         top: how many of the best are kept, for confirmation.
+        spared: a baseline that keeps its best weights, as that which retains all where others may not win.
     """
 
     folder: RunFolder
     objective: Objective
     max_bytes: int
     top: int = 1
+    spared: str | None = None
     notes: list[str] = field(default_factory=list)
     """Sentences that belong to the result."""
     _leaders: list[TrialRecord] = field(default_factory=list)
@@ -93,7 +95,8 @@ class CheckpointKeeper:
         kept = [record for record in self._finished(records) if self._path(record.number).is_dir()]
         yield from (partial(self._slimmed, record.number) for record in kept if record.number not in self._slim)
         yield from (partial(removed, path) for path in self._stages())
-        others = [record for record in kept if record.number not in self._leading()[:1]]
+        needed = self._leading()[:1]
+        others = [each for each in kept if each.number not in needed and each.baseline != self.spared]
         yield from (partial(self._without, record) for record in sorted(others, key=self._rank))
 
     def _slimmed(self, number: int) -> int:

@@ -16,7 +16,7 @@ from autoft.pruning.replay import save_task
 from autoft.record import Objective, TrialRecord
 from autoft.space import SearchSpace
 from autoft.study import Ledger, check_reachable
-from autoft.tuner.baselines import baselines
+from autoft.tuner.baselines import HEAD_ONLY, baselines
 from autoft.tuner.closing import WRITING_S, Closing, seconds_of_a_pass
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, noted, write_tables
@@ -389,7 +389,8 @@ def _quota(config: SearchConfig, folder: RunFolder) -> int:
 def _keeper(config: SearchConfig, folder: RunFolder, objective: Objective, *, spare: bool) -> "_Keeper":
     """Keeps the weights of the trials that may be confirmed, and of more where some may break a constraint."""
     top = max(1, config.confirm.top) * (_SPARE if spare else 1)
-    return _Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top))
+    spared = HEAD_ONLY if spare else None
+    return _Keeper(folder, CheckpointKeeper(folder, objective, _quota(config, folder), top=top, spared=spared))
 
 
 class _Keeper:

@@ -1,6 +1,7 @@
 import pytest
 
 from autoft.cli.outcome import more, outcome, verdict
+from autoft.tuner.conductor import NONE_LEFT
 
 
 def test_the_outcome_says_what_the_model_file_holds():
@@ -45,13 +46,16 @@ def test_the_first_line_says_who_won_or_is_delivered_instead(value, winner, deli
 
 
 @pytest.mark.parametrize(
-    ("trials", "reasons", "said"),
+    ("trials", "reasons", "why", "said"),
     [
-        ({"COMPLETE": 5, "PRUNED": 3}, {"dominated": 3}, "--num-samples 16"),
-        ({"COMPLETE": 5, "PRUNED": 3}, {"budget": 1}, "--time-budget 20m"),
-        ({"COMPLETE": 5}, {}, "--time-budget 20m"),
+        ({"COMPLETE": 5, "PRUNED": 3}, {"dominated": 3}, "all 8 recipes were tried", "--num-samples 16"),
+        ({"COMPLETE": 5, "PRUNED": 3}, {"budget": 1}, "the time budget was used up", "--time-budget 20m"),
+        ({"COMPLETE": 5}, {}, None, "--time-budget 20m"),
+        ({"COMPLETE": 5}, {}, NONE_LEFT, "--set space=NAME"),
+        ({"COMPLETE": 5}, {}, "the 2 GPU hours of the search were used up", "--set search.max_gpu_hours=HOURS"),
+        ({"COMPLETE": 5}, {}, "at most 0.1, less than search.min_gain (0.2)", "--set search.min_gain=null"),
     ],
-    ids=["all were tried", "time was up in some", "time was up before some"],
+    ids=["all were tried", "time was up in some", "time was up before some", "no recipes", "GPU hours", "gain"],
 )
-def test_going_on_needs_more_of_what_the_search_ran_out_of(trials, reasons, said):
-    assert more({"trials": trials, "reasons": reasons}, asked=8) == said
+def test_going_on_needs_more_of_what_the_search_ran_out_of(trials, reasons, why, said):
+    assert more({"trials": trials, "reasons": reasons, "stopped_because": why}, asked=8) == said

@@ -124,6 +124,13 @@ def test_baselines_go_last_the_worst_first_and_that_is_told(folder, keeper):
     assert "no test score" in note
 
 
+def test_the_baseline_that_alone_may_be_allowed_to_win_is_spared(folder):
+    write(folder, 0, 1, 2)
+    keep = CheckpointKeeper(folder, OBJECTIVE, 10, spared="head_only")
+    keep([record(0, 0.3, baseline="head_only"), record(1, 0.5, baseline="standard"), record(2, 0.6)])
+    assert there(folder) == {0, 2}
+
+
 def test_what_is_needed_is_kept_beyond_the_quota_and_that_is_told_once(folder, keeper):
     write(folder, 0, 1)
     keep = keeper(10)

@@ -118,7 +118,9 @@ def test_that_no_trial_keeps_to_it_is_told(run, ground):
     deep = [record for record in run.records if record.number != 0]
     only = Contest(run.folder, ground, deep, ACCURACY, {}, Allowance(Closing(), 0.0))
     only.retention = retention(run, ground, 0.99)
-    with pytest.raises(SearchFailedError, match=r"no trial retains search\.constraints\.min_retention \(0\.99\)"):
+    with pytest.raises(
+        SearchFailedError, match=r"no trial whose weights are kept retains search\.constraints\.min_retention \(0\.99\)"
+    ):
         deliver(only)
 
 
