@@ -3,11 +3,12 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -20,6 +21,7 @@ from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.ray_loss import leave_at_once
 from autoft.tuner.ray_memory import bear_memory_kills
 from autoft.tuner.ray_trainable import REPORT
+from autoft.tuner.silence import Silence
 from autoft.tuner.worker import Report
 
 WORKER_RESTARTS = 2
@@ -119,6 +121,7 @@ class ConductedScheduler(TrialScheduler):
         self._not_begun: Counter[int] = Counter()
         """By trial, how many workers were dead before they began with it."""
         self._waiting_since: float | None = None
+        self._silence = Silence()
         self._room, self._counted_at = room, time.monotonic()
         self._controller: TuneController | None = None
 
@@ -178,6 +181,7 @@ class ConductedScheduler(TrialScheduler):
         self._ask()
         if trial.trial_id in self._stopped:
             return str(TrialScheduler.STOP)
+        self._silence.broken(trial.trial_id)
         with self._remembered():
             return self._hear(trial, Report.from_plain(json.loads(result[REPORT])))
 
@@ -212,6 +216,7 @@ class ConductedScheduler(TrialScheduler):
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
         self._look_for_nodes()
+        self._look_for_silence([trial for trial in trials if trial.status == Trial.RUNNING])
         self._look_for_workers(waiting=bool(pending) and not any(trial.status == Trial.RUNNING for trial in trials))
         return pending[0] if pending else None
 
@@ -227,6 +232,22 @@ class ConductedScheduler(TrialScheduler):
             if self._controller:
                 leave_at_once(self._controller)
             raise
+
+    def _look_for_silence(self, running: Sequence[Trial]) -> None:
+        """End the workers that hang, and their trials as if they had said that their time is up."""
+        for trial in running:
+            silent_s = self._silence.too_long_s(trial.trial_id, trial.config.get("until"))
+            if silent_s is not None and trial.trial_id not in self._stopped:
+                self._stopped.add(trial.trial_id)
+                self._conductor.say(
+                    f"a worker did not stop when the time was up, said nothing for {silent_s:.0f} s and was ended; "
+                    "does the data set or the model wait for something?"
+                )
+                with self._remembered():
+                    self._conductor.hear(trial.config["number"], Report(out_of_time=True, done=True))
+                trial.max_failures = 0  # so that Tune does not start it again
+                if trial.temporary_state.ray_actor:
+                    ray.kill(trial.temporary_state.ray_actor)
 
     def _look_for_nodes(self) -> None:
         """Let more trials run at a time when nodes have joined, and fewer when some have left."""

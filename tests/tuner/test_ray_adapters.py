@@ -11,6 +11,7 @@ from autoft.record import Action, Evaluation
 from autoft.tuner import ray_adapters
 from autoft.tuner.ray_adapters import WORKER_RESTARTS, ConductedScheduler, ConductedSearcher, StarvedError
 from autoft.tuner.ray_trainable import REPORT
+from autoft.tuner.silence import Silence
 from autoft.tuner.worker import Report
 
 
@@ -154,6 +155,24 @@ def test_nodes_are_counted_now_and_then(monkeypatch):
     scheduler.choose_trial_to_run(controller)
     assert asked == [106.0]
     assert conductor.slots == 4
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_is_out_of_time(tmp_path, monkeypatch):
+    heard, killed, now = [], [], [0.0]
+    monkeypatch.setattr(ray_adapters, "Silence", lambda: Silence(lambda: now[0]))
+    monkeypatch.setattr(ray_adapters.ray, "kill", killed.append)
+    conductor = Listening()
+    conductor.hear = lambda number, report: heard.append((number, report))
+    trial = a_trial(tmp_path)
+    trial.config["until"], trial.temporary_state = 10.0, types.SimpleNamespace(ray_actor="its actor")
+    scheduler, tune = ConductedScheduler(conductor), types.SimpleNamespace(get_trials=lambda: [trial])
+    for now[0] in (0.0, 60.0, 80.0, 81.0):
+        assert scheduler.choose_trial_to_run(tune) is None
+    assert heard == [(7, Report(out_of_time=True, done=True))]
+    assert (killed, trial.max_failures) == (["its actor"], 0)
+    assert "said nothing for 80 s and was ended" in conductor.notes[0]
+    scheduler.on_trial_error(None, trial)
+    assert conductor.causes == []
 
 
 class Wrapper:
