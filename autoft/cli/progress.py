@@ -194,7 +194,7 @@ class LineProgress:
         """Print what is searched."""
         self._metric, self._ended, self._total = plan.objective.metric, plan.finished_trials, plan.num_samples
         items = ", ".join(f"{count} {name}" for name, count in plan.items.items())
-        budget = "no time budget" if plan.time_left_s is None else f"{duration(plan.time_left_s)} left"
+        budget = "no time budget" if plan.time_left_s is None else f"{duration(max(0.0, plan.time_left_s))} left"
         note(f"{plan.place}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
         if plan.forecast:
             note(f"plan: {planned(plan.forecast)}")

@@ -96,7 +96,9 @@ class Policy:
     def enough(self, records: Sequence[TrialRecord]) -> str | None:
         """Why no more recipes are drawn, in words; None while there are some to try."""
         if len(records) >= self.num_samples:
-            return f"all {self.num_samples} recipes were tried"
+            return (
+                "the only recipe was tried" if self.num_samples == 1 else f"all {self.num_samples} recipes were tried"
+            )
         more = self.num_samples - len(records)
         return not_worth_it(records, self.objective, more=more, min_gain=self.min_gain)
 

@@ -127,7 +127,7 @@ def _groups(stage: Stage, depth: int, model: Grouped) -> int | None:
         case bool():
             return None
         case int(count):
-            return min(model.card.depth, max(bool(count), round(count * model.card.depth / max(1, depth))))
+            return min(model.card.depth, max(min(count, 1), round(count * model.card.depth / max(1, depth))))
         case _:
             try:
                 return len(plan_stage(stage, model).trainable) - 1

@@ -71,11 +71,13 @@ def test_repeats_count_once_and_no_more_than_three_are_taken():
     assert [name for name, _ in made] == ["before-4", "before-3", "before-2"]
 
 
-def test_depths_of_another_model_are_mapped_by_their_share():
+@pytest.mark.parametrize(("there", "here"), [(4, 2), (2, 1), (1, 1)])
+def test_depths_of_another_model_are_mapped_by_their_share(there, here):
     _, base, _ = world(8, model="large")
     to = world(4)
-    ((_, recipe),) = over(earlier(recipes(base, TWO[0]), meta={DEPTH: 8}), to)
-    assert (recipe.model.name, recipe.stages[-1].unfreeze, recipe.stages[-1].lr) == ("net", 2, 2e-4)
+    found = recipes(base, {**TWO[0], "stages.tune.unfreeze": there})
+    ((_, recipe),) = over(earlier(found, meta={DEPTH: 8}), to)
+    assert (recipe.model.name, recipe.stages[-1].unfreeze, recipe.stages[-1].lr) == ("net", here, 2e-4)
 
 
 def test_of_another_model_of_unknown_depth_nothing_is_taken_and_it_is_told():
