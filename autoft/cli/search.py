@@ -27,7 +27,12 @@ def search(
     data: DataSource = None,
     space: SpaceName = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What decides; default: accuracy, average_precision or mae.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What decides: accuracy, balanced_accuracy, macro_f1, average_precision, roc_auc, log_loss, mae, mse, "
+            "r2 or loss; default: accuracy, with several labels average_precision, of numbers mae.",
+        ),
     ] = None,
     num_samples: NumSamples = None,
     time_budget: Budget = None,

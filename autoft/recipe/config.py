@@ -45,6 +45,13 @@ class Config(BaseModel):
             lines = [f"{where}: {line}" for line in _lines(error, cls)]
             raise ConfigError("\n".join(lines)) from None
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What a notebook shows: values left at their default are left out."""
+        for name, value in super().__repr_args__():
+            field = type(self).model_fields.get(name or "")
+            if field is None or value != field.get_default(call_default_factory=True):
+                yield name, value
+
     def plain(self) -> dict[str, Any]:
         """The section as mappings, lists and scalars; values left at their default are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -223,13 +223,17 @@ class Recipe(Config):
         """
         return Recipe.parse(apply_overrides(self.full(), changes, where=where), where=where)
 
+    def __str__(self) -> str:
+        """As YAML, with all settings."""
+        return yaml.dumps(self.full())
+
     def full(self) -> dict[str, Any]:
         """All settings as plain data, those that are none left out."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as YAML, atomically."""
-        write_text(Path(path), yaml.dumps(self.full()))
+        write_text(Path(path), str(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":

@@ -47,7 +47,8 @@ def search(  # noqa: PLR0913 - the options of a search
             distributions over dotted recipe paths, or a function of a trial that returns dotted overrides.
         num_samples: recipes to try, baselines included.
         time_budget_s: seconds from the start of the process (or of this call) to the written recipe.
-        metric: what decides; default: accuracy, average_precision or mae, by task.
+        metric: what decides: accuracy, balanced_accuracy, macro_f1, average_precision, roc_auc, log_loss, mae, mse, r2
+            or loss; default: accuracy, with several labels average_precision, of numbers mae.
         name: of the run, a plain file name.
         storage_path: the folder of all runs, or its URL as pyarrow has them (``s3://bucket/runs``); default ``runs``.
         overrides: dotted overrides as a mapping or as ``"path=value"`` texts, for example ``{"data.image_size": 96}``.

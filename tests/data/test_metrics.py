@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
 
-from autoft.data.metrics import DEFAULT_METRIC, METRICS, average_precision, metric_names
+from autoft.data.metrics import DEFAULT_METRIC, METRICS, metric_names, ranking_scores
 from autoft.data.task import Task, regression_task
 
 CLASSES = ("a", "b", "c", "d")
@@ -27,6 +29,7 @@ def test_single_label_metrics_are_scikit_learns(rng):
     assert values["log_loss"] == pytest.approx(sk.log_loss(targets, probabilities))
     one_hot = np.eye(4)[targets]
     assert values["average_precision"] == pytest.approx(sk.average_precision_score(one_hot, probabilities))
+    assert values["roc_auc"] == pytest.approx(sk.roc_auc_score(targets, probabilities, multi_class="ovr"))
 
 
 def test_multi_label_metrics_are_scikit_learns(rng):
@@ -37,6 +40,7 @@ def test_multi_label_metrics_are_scikit_learns(rng):
     assert values["accuracy"] == pytest.approx(sk.accuracy_score(targets, predicted))
     assert values["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"))
     assert values["average_precision"] == pytest.approx(sk.average_precision_score(targets, probabilities))
+    assert values["roc_auc"] == pytest.approx(sk.roc_auc_score(targets, probabilities))
     each = [sk.log_loss(targets[:, label], probabilities[:, label]) for label in range(4)]
     assert values["log_loss"] == pytest.approx(np.mean(each))
 
@@ -64,6 +68,7 @@ def test_classes_missing_from_the_split_neither_crash_nor_warn(targets):
     assert values["accuracy"] == values["balanced_accuracy"] == values["macro_f1"] == values["average_precision"] == 1.0
     wrong = SINGLE.metrics(torch.eye(4)[(targets + 1) % 4] * 9, targets)
     assert wrong["accuracy"] == 0.0
+    assert wrong["roc_auc"] <= 0.5, "and one half where there is one class alone"
     assert np.isfinite(list(wrong.values())).all()
 
 
@@ -90,7 +95,7 @@ def test_labels_missing_from_the_split_neither_crash_nor_warn(positives):
 
 def test_average_precision_leaves_out_columns_without_a_positive():
     truth, scores = np.array([[1, 0], [0, 0]]), np.array([[0.2, 0.5], [0.8, 0.5]])
-    assert average_precision(truth, scores[None]) == [0.5]
+    assert ranking_scores(truth, scores[None]) == ([0.5], [0.0])
 
 
 def test_r2_needs_two_items():
@@ -107,11 +112,13 @@ def test_errors_are_minimised_and_scores_maximised():
 
 
 @pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_average_precision_is_scikit_learns_also_where_scores_are_equal(rng, levels):
+def test_rankings_are_scored_as_scikit_learn_does_also_where_scores_are_equal(rng, levels):
     truth = rng.random((120, 6)) < 0.2
     scores = rng.integers(0, levels, size=(120, 6)) / levels
-    expected = [sk.average_precision_score(truth[:, label], scores[:, label]) for label in range(6)]
-    assert average_precision(truth, scores[None])[0] == pytest.approx(np.mean(expected), abs=1e-12)
+    precision, area = ranking_scores(truth, scores[None])
+    for found, own in ((precision, sk.average_precision_score), (area, sk.roc_auc_score)):
+        expected = [own(truth[:, label], scores[:, label]) for label in range(6)]
+        assert found[0] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "one label", "regression"])
@@ -129,3 +136,9 @@ def test_a_model_has_the_same_metrics_alone_and_beside_63_others(kind, rng):
     alone = [task.metrics(own, targets) for own in outputs]
     assert all(np.isnan(value) for value in together[5].values())
     assert [repr(own) for own in together] == [repr(own) for own in alone]
+
+
+def test_the_help_names_every_metric():
+    for path in ("autoft/cli/search.py", "autoft/tuner/search.py"):
+        text = " ".join((Path(__file__).parents[2] / path).read_text(encoding="utf-8").replace('"', " ").split())
+        assert f"{', '.join(list(METRICS)[:-1])} or loss" in text

@@ -14,6 +14,7 @@ from autoft.recipe import (
     Recipe,
     TopGroups,
     parse_unfreeze,
+    yaml,
 )
 
 RATES = st.floats(min_value=1e-8, max_value=10.0, allow_nan=False)
@@ -168,3 +169,10 @@ def test_all_errors_are_told_at_once():
     assert len(lines) == len({line.split(":")[1] for line in lines})
     assert {line.split(": ")[1] for line in lines} >= {"stages.0.epoch", "stages.0.lr", "sead"}
     assert all(line.startswith("r.yaml: ") for line in lines)
+
+
+def test_a_recipe_is_printed_as_yaml_and_shown_without_its_defaults():
+    recipe = Recipe.parse({"model": "resnet18", "stages": [{"name": "head", "epochs": 1}]}, where="test")
+    assert yaml.loads(str(recipe), where="test") == recipe.full()
+    shown = "Recipe(model=ModelConfig(name='resnet18'), stages=(Stage(name='head', epochs=1),))"
+    assert repr(recipe) == shown
