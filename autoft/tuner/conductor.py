@@ -136,6 +136,8 @@ class Conductor:
     _waiting: list[int] = field(default_factory=list)
     _given: dict[int, float | None] = field(default_factory=dict)
     """The deadline that each trial was started with."""
+    _unjudged: int | None = None
+    """The trial whose evaluation was written down last by a driver that was killed; what follows from it may not be."""
     _all_drawn: bool = False
     """Whether the policy has no recipe any more."""
     _failure: str | None = None
@@ -146,6 +148,9 @@ class Conductor:
     def open(self) -> None:
         """Read the ledger; interrupted trials are the first to go on, paused ones wait for a thaw."""
         self._waiting = [record.number for record in self.records if not (record.state.finished or record.paused)]
+        newest = max(self.records, key=_last_heard, default=None)
+        if newest and newest.curve and newest.state == TrialState.RUNNING:
+            self._unjudged = newest.number
         for record in self.records:
             self._take_best(record.best(self.objective))
             self._gpu_s += self.gpus * record.compute_s
@@ -230,6 +235,7 @@ class Conductor:
 
     def _go_on_with(self) -> int | None:
         """A trial that was interrupted, else a paused one that is due; None if there is neither."""
+        self._judge_late()
         if self._waiting:
             number = self._waiting.pop(0)
         elif due := self.policy.thaw(self.records, last=self._all_drawn):
@@ -238,6 +244,19 @@ class Conductor:
             return None
         self.ledger.reenter(number)
         return number
+
+    def _judge_late(self) -> None:
+        """Decide what a killed driver may not have come to write down, from the same records, before anything else."""
+        number, self._unjudged = self._unjudged, None
+        if number is None:
+            return
+        decision = self.policy.judge(self.ledger.trial(number), self.records)
+        if decision.action is not Action.CONTINUE:
+            self._waiting.remove(number)
+        if decision.action is Action.STOP:
+            self._end(number, TrialState.PRUNED, decision)
+        elif decision.action is Action.PAUSE:
+            self._pause(number, decision)
 
     def _start(self) -> int | None:
         """A new trial; when the policy has no recipe any more, a paused one that is due for that."""
@@ -417,3 +436,8 @@ class Conductor:
         self._set_deadline()
         self.observer.trial_ended(self.ledger.trial(number))
         self.on_trial_end(self)
+
+
+def _last_heard(record: TrialRecord) -> float:
+    """When a trial's last evaluation came, in seconds since the search began."""
+    return record.curve[-1].wall_s if record.curve else -math.inf

@@ -291,13 +291,12 @@ def test_a_diverged_trial_is_pruned_even_when_it_is_its_last_word():
     assert conductor.best_value is None
 
 
-def test_what_a_killed_driver_had_kept_and_not_judged_is_judged_when_the_trial_ends():
+def test_what_a_killed_driver_had_kept_and_not_judged_is_judged_before_the_trial_goes_on():
     ledger = MemoryLedger(ACCURACY)
     conduct(ScriptedPolicy(1), ledger=ledger).next_trial()
     ledger.report(0, evaluation(1, math.nan, diverged="the loss is nan"))
     conductor = conduct(ScriptedPolicy(1, {(0, 1): stop("diverged", "the loss is nan")}), ledger=ledger)
-    assert conductor.next_trial().known == 1
-    conductor.hear(0, Report(done=True))
+    assert conductor.next_trial() is Turn.FINISHED
     assert (ledger.trial(0).state, ledger.trial(0).reason) == (TrialState.PRUNED, "diverged")
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -238,3 +239,51 @@ def test_a_killed_driver_changes_no_decision(steps):
         searched(ledger=ledger, until=kill)
     assert not all(record.state.finished for record in ledger.trials())
     assert told(searched(ledger=MemoryLedger(ledger.objective, ledger.trials())).records) == told(searched().records)
+
+
+class Torn(MemoryLedger):
+    """The driver is killed after an evaluation was written down, before the pause or the end that follows from it."""
+
+    left = math.inf
+
+    def _tear(self):
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError
+
+    def suspend(self, *given):
+        self._tear()
+        super().suspend(*given)
+
+    def finish(self, *given):
+        self._tear()
+        super().finish(*given)
+
+
+@pytest.mark.parametrize("left", [0, 1, 5, 12, 20])
+def test_a_driver_killed_between_an_evaluation_and_what_follows_from_it_changes_no_decision(left):
+    ledger = Torn(Objective("loss", "min"))
+    ledger.left = left
+    with pytest.raises(MemoryError):
+        searched(ledger=ledger)
+    assert told(searched(ledger=MemoryLedger(ledger.objective, ledger.trials())).records) == told(searched().records)
+
+
+def test_only_what_was_heard_last_is_judged_again():
+    ledger = MemoryLedger(ACCURACY)
+    first = conduct(ScriptedPolicy(2), ledger=ledger, slots=2, clock=Clock(0.0, now=itertools.count(1.0).__next__))
+    for number in range(2):
+        first.next_trial()
+        first.hear(number, report(1))
+    second = conduct(ScriptedPolicy(2, pauses=[(0, 1), (1, 1)]), ledger=ledger)
+    assert second.next_trial() == Assignment(0, RECIPE, known=1)
+    assert [record.paused for record in second.records] == [False, True]
+
+
+def test_what_an_orderly_interruption_left_is_not_judged_again():
+    ledger = MemoryLedger(ACCURACY)
+    first = conduct(ScriptedPolicy(1), ledger=ledger)
+    first.next_trial()
+    first.hear(0, report(1))
+    first.suspend()
+    assert conduct(ScriptedPolicy(1, pauses=[(0, 1)]), ledger=ledger).next_trial() == Assignment(0, RECIPE, known=1)
