@@ -13,6 +13,7 @@ from autoft.data.splits import Plan, Splits
 from autoft.errors import DataError
 
 _IMBALANCE = 10
+_FEW_ITEMS = 5
 
 
 def check_classes(listing: Listing, targets: Targets, kind: TaskKind, plan: Plan) -> None:
@@ -117,7 +118,7 @@ def _imbalance_notes(targets: NDArray[np.generic], classes: Sequence[str], kind:
 
 
 def split_notes(splits: Splits, targets: NDArray[np.generic], classes: Sequence[str], kind: TaskKind) -> list[str]:
-    """Classes missing from val or test, and a test split that is not there."""
+    """Classes missing from val or test, a split that is too small, and a test split that is not there."""
     notes = []
     if kind != "regression":
         for split in (VAL, TEST):
@@ -125,7 +126,13 @@ def split_notes(splits: Splits, targets: NDArray[np.generic], classes: Sequence[
             seen = np.bincount(chosen, minlength=len(classes)) if kind == "single_label" else chosen.sum(axis=0)
             lacking = [name for name, count in zip(classes, seen, strict=True) if not count]
             if len(chosen) and lacking:
-                notes.append(f"{len(lacking)} of {len(classes)} classes are missing from {split}: {_few(lacking)}")
+                alone = f", so that {split} cannot tell one model from another" if len(seen) - len(lacking) == 1 else ""
+                missing = f"{len(lacking)} of {len(classes)} classes are missing from {split}: {_few(lacking)}"
+                notes.append(missing + (alone if kind == "single_label" else ""))
+    for split in (VAL, TEST):
+        if 0 < (count := len(getattr(splits, split))) < _FEW_ITEMS:
+            held = f"{split} has {count} {'item' if count == 1 else 'items'}"
+            notes.append(f"{held}, so what it says is mostly luck; give it more")
     if not len(splits.test):
         notes.append("no test split (data.test_fraction is 0): the number was chosen on the same images")
     return notes

@@ -61,11 +61,14 @@ def constant_notes(
         split, value, base = "test", reached[1][metric], plain["test"][metric]
     if not math.isfinite(value) or not math.isfinite(base):
         return []
+    items = data.splits.test if split == "test" else data.splits.val
     told = f"{metric} {value:.4g} on the {split} split, always answering {plain['answer']} has {base:.4g}"
     if sign * value <= sign * base:
         why = "the items may not show what the labels say, or too few of them do"
+        if len(np.unique(data.targets[items], axis=0)) == 1:
+            why = f"all items of {split} are alike, so that it cannot tell"
         return [f"nothing shows that the model has learned from the data: {told}; {why}"]
-    items = len(data.splits.test if split == "test" else data.splits.val)
-    if metric == "accuracy" and data.groups is None and base in wilson_interval(round(value * items), items):
-        return [f"{told}: {items} items are too few to tell them apart"]
+    count = len(items)
+    if metric == "accuracy" and data.groups is None and base in wilson_interval(round(value * count), count):
+        return [f"{told}: {count} items are too few to tell them apart"]
     return []

@@ -121,6 +121,13 @@ def test_a_file_that_vanishes_later_is_named(make_folder, open_it, tmp_path):
         fly.read(np.arange(6))
 
 
+def test_a_split_of_a_few_items_or_of_one_class_is_told(make_folder, open_it):
+    notes = open_it(make_folder({"a": 5, "b": 5})).notes
+    assert "val has 2 items, so what it says is mostly luck; give it more" in notes
+    given = make_folder({"train/a": 6, "train/b": 6, "val/a": 6}, name="given")
+    assert any("missing from val: b, so that val cannot tell one model" in note for note in open_it(given).notes)
+
+
 def test_imbalance_is_told_with_the_metric_it_calls_for(make_folder, open_it):
     notes = open_it(make_folder({"rare": 3, "common": 31})).notes
     assert any("imbalance below 1:10: class 'rare' has 3 items, 'common' has 31" in note for note in notes)

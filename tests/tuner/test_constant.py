@@ -59,6 +59,13 @@ def test_what_is_no_better_than_one_answer_for_all_is_said(val, test, interval, 
     assert not said or said in notes[0]
 
 
+def test_a_split_of_one_class_is_said_to_tell_nothing():
+    given = data(UNEVEN.task, [0, 0, 0, 1] * 5 + [1] * 20)
+    plain = constant(given, ACCURACY)
+    (note,) = constant_notes(plain, given, ACCURACY, reached=(1.0, {"accuracy": 0.0}))
+    assert note.endswith("all items of test are alike, so that it cannot tell")
+
+
 def test_of_errors_a_higher_one_is_no_better():
     given = data(regression_task(np.array([1.0, 1.0, 7.0])), [1.0, 1.0, 7.0] * 2, 0)
     objective = given.task.objective("mae")
