@@ -11,6 +11,7 @@ from autoft.cli.doctor import doctor
 from autoft.cli.edge import guarded
 from autoft.cli.fetch import fetch
 from autoft.cli.groups import groups
+from autoft.cli.init import init
 from autoft.cli.job import job
 from autoft.cli.jobs import jobs
 from autoft.cli.logs import logs
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (search, plan, resume, best, train, predict, groups, submit, jobs, logs, stop, fetch, doctor):
+for verb in (init, plan, search, resume, best, train, predict, groups, submit, jobs, logs, stop, fetch, doctor):
     app.command()(verb)
 app.command(hidden=True)(job)
 app.add_typer(cache, name="cache")

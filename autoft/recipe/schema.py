@@ -75,8 +75,11 @@ class Stage(Config):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
     unfreeze: UnfreezeValue = 0
+    """Layer groups from the top (2), a share of the computing (0.5), ``last 3 layers``, ``all``, or a list of names or
+    patterns; the head always trains."""
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
+    """Of the optimizer; a stage has its length in epochs or in steps."""
     lr: PositiveRate | None = None
     """Rate of the top backbone group; default: the model family's."""
     head_lr: PositiveRate | None = None

@@ -8,10 +8,11 @@ from autoft.training import StagedTrainer, StageTree
 from autoft.training.checkpoint import write_checkpoint
 from autoft.training.gains import AVERAGE, AVERAGED, SHARES
 from autoft.tuner.closing import Allowance, Closing
-from autoft.tuner.conclude import _recipe_as_run, _with_weights
+from autoft.tuner.conclude import _with_weights
 from autoft.tuner.delivery import Contest, Delivery
 from autoft.tuner.gains import gains_of
 from autoft.tuner.prepare import Ground
+from autoft.tuner.rerun import rerun_of
 from autoft.tuner.run_folder import RunFolder
 
 LINE = [f"interpolation {share:g} from" for share in SHARES]
@@ -106,7 +107,8 @@ def test_what_the_winner_kept_beside_its_weights_is_tried_first_and_the_recipe_l
     write_checkpoint(folder.checkpoint(1), sections, {"best": "trial_best"})
     improved, _ = found(run, ground, 1, folder=folder)
     assert kinds(improved)[0] == improved.kind == AVERAGE
-    recipe = _with_weights(_recipe_as_run(records[1], ground, OBJECTIVE, "s", 1), records[1], OBJECTIVE, improved)
+    run_again = rerun_of(records[1], OBJECTIVE, search="s", data_fingerprint="d", threads=1, versions={})
+    recipe = _with_weights(run_again, records[1], OBJECTIVE, improved)
     assert recipe.stages[-1].ema_decay == AVERAGED
     assert recipe.provenance.value == improved.tried[0].value
     assert recipe.provenance.weights is None
