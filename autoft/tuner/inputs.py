@@ -120,6 +120,12 @@ def check_identity(split: Mapping[str, Any], now: Mapping[str, Any], data: DataH
         RunError: names what differs; nothing was changed.
     """
     before = split["identity"]
+    if missing := [key for key, value in now.items() if key not in before and value is not None]:
+        raise RunError(
+            f"{run}: was begun by an earlier version of autoft, which did not keep its {', '.join(missing)}, so it is "
+            "not known whether this is the same search; nothing was changed: start a search under another --name, "
+            f"which begins with the best recipes of this one if you give it --set search.warm_start={run}"
+        )
     differing = [key for key in now if before.get(key) != now[key]]
     if differing:
         told = "; ".join(f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in differing)

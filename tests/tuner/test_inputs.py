@@ -36,6 +36,14 @@ def test_other_weights_are_refused_although_the_model_has_its_name(begun):
         check_identity(split, now, ground.data, "runs/tiny")
 
 
+def test_a_run_of_a_version_that_kept_less_is_refused_with_what_to_do(begun):
+    ground, who, split = begun
+    older = {**split, "identity": {key: value for key, value in split["identity"].items() if key != "weights_digest"}}
+    told = r"runs/tiny: was begun by an earlier version .*did not keep its weights_digest.*warm_start=runs/tiny"
+    with pytest.raises(RunError, match=told):
+        check_identity(older, who, ground.data, "runs/tiny")
+
+
 def test_random_weights_of_timm_are_told_by_the_seed(begun):
     ground, _, _ = begun
     random = ground.recipe.override({"model.weights": "random"})
