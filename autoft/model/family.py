@@ -52,7 +52,7 @@ def family_of(module: nn.Module) -> Family:
 def complete(recipe: Recipe, card: ModelCard) -> Recipe:
     """The recipe with what it leaves open filled in: the model's image size and its family's rates.
 
-    A stage that trains the head only gets no backbone rate.
+    A stage that trains the head only gets no backbone rate, one that solves for the head none at all.
     """
     defaults = FAMILY_DEFAULTS[card.family]
     data = recipe.data.model_copy(update={"image_size": recipe.data.image_size or card.image_size or None})
@@ -61,6 +61,8 @@ def complete(recipe: Recipe, card: ModelCard) -> Recipe:
 
 
 def _complete_stage(stage: Stage, defaults: FamilyDefaults) -> Stage:
+    if stage.fit == "solve":
+        return stage
     update = {"head_lr": stage.head_lr or defaults.head_lr}
     if not stage.head_only:
         update["lr"] = stage.lr or defaults.lr

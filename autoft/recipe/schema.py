@@ -20,6 +20,9 @@ PositiveRate: TypeAlias = Annotated[float, Field(gt=0.0)]
 MemoryFormat: TypeAlias = Literal["auto", "contiguous", "channels_last"]
 Fraction: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+PENALTY = 0.1
+"""Of a stage with ``fit: solve`` that gives none."""
+
 
 class ModelConfig(Config):
     """Which pretrained model, and how it is regularised."""
@@ -77,6 +80,13 @@ class Stage(Config):
     unfreeze: UnfreezeValue = 0
     """Layer groups from the top (2), a share of the computing (0.5), ``last 3 layers``, ``all``, or a list of names or
     patterns; the head always trains."""
+    fit: Literal["steps", "solve"] = "steps"
+    """How it trains: by optimizer steps; or, the head alone on features that are fixed, by solving the convex problem:
+    logistic regression, one per label where an item has several, ridge regression for numbers. It reads the training
+    items as they are, once (``epochs: 1``): without augmentation, mixup, label smoothing, dropout and rates."""
+    penalty: PositiveRate | None = None
+    """Of ``fit: solve``: what half the squared weights on standardised features weigh beside the mean loss; default:
+    `PENALTY`."""
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
     """Of the optimizer; a stage has its length in epochs or in steps."""
@@ -122,12 +132,39 @@ class Stage(Config):
             raise ConfigError(
                 f"stage {self.name!r}: schedule_steps has no effect with schedule: constant; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_solution_takes(self) -> Self:
+        if self.fit == "steps":
+            if self.penalty is not None:
+                raise ConfigError(f"stage {self.name!r}: penalty is for fit: solve; set weight_decay, or leave it out")
+            return self
+        if not self.head_only or self.epochs != 1:
+            raise ConfigError(
+                f"stage {self.name!r}: fit: solve is for a stage of the head alone with epochs: 1, got unfreeze: "
+                f"{self.unfreeze}, epochs: {self.epochs}, steps: {self.steps}; train other stages with fit: steps"
+            )
+        unused = sorted(name for name in _OF_STEPS if getattr(self, name) != type(self).model_fields[name].default)
+        if unused:
+            raise ConfigError(
+                f"stage {self.name!r}: {', '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect with "
+                "fit: solve, which takes no steps; leave out, or train with fit: steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dropout_is_before_a_head(self) -> Self:
         if self.drop_rate is not None and not self.head_only:
             raise ConfigError(
                 f"stage {self.name!r}: drop_rate is for stages that train the head alone (unfreeze: 0), "
                 f"got unfreeze: {self.unfreeze}; set model.drop_rate"
             )
         return self
+
+    def solved(self) -> "Stage":
+        """The stage of the same name that solves for the head instead."""
+        return Stage(name=self.name, fit="solve", epochs=1)
 
     @property
     def unfreezing(self) -> Unfreeze:
@@ -138,6 +175,13 @@ class Stage(Config):
     def head_only(self) -> bool:
         """Whether nothing but the head can train."""
         return self.unfreezing == TopGroups(0)
+
+
+_OF_STEPS = (
+    *("head_lr", "weight_decay", "ema_decay", "drop_rate"),
+    *("schedule", "schedule_steps", "warmup_steps", "patience"),
+)
+"""Settings of a stage that say how its optimizer's steps are taken."""
 
 
 class Optimisation(Config):
@@ -207,6 +251,17 @@ class Recipe(Config):
     @classmethod
     def _a_name_is_a_model(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("stages")
+    @classmethod
+    def _solved_is_what_is_frozen(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for place, stage in enumerate(stages):
+            if stage.fit == "solve" and not all(before.head_only for before in stages[:place]):
+                raise ConfigError(
+                    f"stage {stage.name!r}: fit: solve is for features that nothing has trained yet, but a stage "
+                    "before it unfreezes some; put it first"
+                )
+        return stages
 
     @field_validator("stages")
     @classmethod

@@ -40,14 +40,20 @@ def check_norms(recipe: Recipe, device: str) -> None:
 
 
 def check_rates(recipe: Recipe, plans: Sequence[FreezePlan], loaded: LoadedModel) -> None:
-    """Refuse a recipe whose rates nobody filled in.
+    """Refuse a recipe whose rates nobody filled in, and one that solves for a head which is not linear.
 
     Raises:
         ConfigError: naming the first.
     """
     for stage, plan in zip(recipe.stages, plans, strict=True):
-        for index in plan.trainable:
-            group_rate(stage, index, len(loaded.groups))
+        if stage.fit == "steps":
+            for index in plan.trainable:
+                group_rate(stage, index, len(loaded.groups))
+        elif loaded.head is None:
+            raise ConfigError(
+                f"stages.{stage.name}.fit: solve needs a head that is one linear layer on features (items, features), "
+                f"which {loaded.card.name} does not have; use fit: steps"
+            )
 
 
 def check_base(loaded: LoadedModel) -> None:

@@ -5,7 +5,7 @@ the same batches, and cost next to nothing beside the one that is asked for.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from autoft.data.feed import read_ahead
+from autoft.data.metrics import Array
 from autoft.errors import ModelError
 from autoft.model import MICRO_BATCH, FreezeGuard, LinearHead, micro_batches, set_eval
 from autoft.recipe import Recipe, Stage
@@ -239,14 +240,10 @@ class HeadStage:
 
     def _outputs(self) -> Tensor:
         """Of all heads on the validation split, (K, N, C) on the CPU."""
-        ground = self._ground
-        indices = ground.data.splits.val
-        parts = np.split(indices, range(MICRO_BATCH, len(indices), MICRO_BATCH))
         found = []
-        for part, looked in zip(parts, read_ahead(parts, ground.val_source.look), strict=True):
-            rows = _features(ground.val_source.hidden(looked))
+        for rows in features_of(self._ground, self._ground.data.splits.val):
             ((_, whole),) = micro_batches({"rows": rows}, len(rows))
-            found.append(self._fused.outputs(whole["rows"])[:, : len(part)].cpu())
+            found.append(self._fused.outputs(whole["rows"])[:, : len(rows)].cpu())
         return torch.cat(found, dim=1)
 
     def _diverged(self, lane: _Lane, told: str) -> None:
@@ -364,6 +361,17 @@ def batches_of(recipe: Recipe, stage: Stage) -> tuple[Any, ...]:
     one = recipe.optimisation
     shared = (one.opt, one.momentum, one.amp, one.mixup, one.mixup_at, one.boundary_dtype, one.memory_format)
     return (recipe.data, recipe.seed, stage.name, one.eval_every_steps, *shared)
+
+
+def features_of(ground: Ground, indices: Array) -> Iterator[Tensor]:
+    """Features (B, F) of items as they are, at most a micro-batch at a time; the model must be in eval mode.
+
+    Raises:
+        ModelError: what reaches the head is not one tensor of features per item.
+    """
+    parts = np.split(indices, range(MICRO_BATCH, len(indices), MICRO_BATCH))
+    for found in read_ahead(parts, ground.val_source.look):
+        yield _features(ground.val_source.hidden(found))
 
 
 def _features(rows: Any) -> Tensor:

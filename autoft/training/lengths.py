@@ -54,7 +54,9 @@ def fixed_length(recipe: Recipe, curve: Curve, objective: Objective) -> Recipe:
     run = as_run(recipe, curve, objective)
     stages = [(stage, kept_evaluation(curve, stage.name, objective)) for stage in run.stages]
     fixed = tuple(
-        stage.model_copy(update={"epochs": None, "steps": kept.step, "patience": None}) if kept else stage
+        stage.model_copy(update={"epochs": None, "steps": kept.step, "patience": None})
+        if kept and stage.fit == "steps"
+        else stage
         for stage, kept in stages
     )
     once = run.optimisation.model_copy(update={"eval_every_steps": NEVER_BEFORE_THE_END})

@@ -30,6 +30,7 @@ from autoft.training.needs import needs_of
 from autoft.training.ranks import ALONE, Ranks, Word
 from autoft.training.result import TrialResult
 from autoft.training.snapshot import Snapshot, live_tensors, put_back
+from autoft.training.solve import SolveStage
 from autoft.training.source import Cached, Pixels, Source, can_train_from_cache
 from autoft.training.tail import TailStage
 from autoft.training.tree import Claim, StageKeys, StageResult, StageTree
@@ -264,6 +265,8 @@ class StagedTrainer:
             return TailStage(self._ground(self._trained_model()), self._carried)
         ground = self._ground(self._loaded)
         weights = self._changed or live_tensors(self._loaded.module, self._loaded.groups[-1:])
+        if ground.stage.fit == "solve":
+            return SolveStage(ground, head, weights)
         return HeadStage(ground, head, weights, self._carried, self._companions(ground) if companions else [])
 
     def _trained_model(self) -> LoadedModel:

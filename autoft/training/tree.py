@@ -23,6 +23,7 @@ from autoft.errors import StorageError
 from autoft.files import translated
 from autoft.model import LoadedModel, plan_stage, tensor_digest
 from autoft.recipe import Recipe
+from autoft.recipe.schema import PENALTY
 from autoft.record import Curve, Evaluation, Objective
 from autoft.training.checkpoint import read_checkpoint, write_checkpoint
 from autoft.training.optim import weight_decay_of
@@ -88,6 +89,8 @@ class StageKeys:
         stage = recipe.stages[index]
         trained = sorted(plan_stage(stage, self._loaded).trainable)
         plain = stage.model_dump(mode="json", exclude={"unfreeze", "weight_decay", "drop_rate"})
+        if stage.fit == "solve":
+            return {"name": stage.name, "trained": trained, "fit": "solve", "penalty": stage.penalty or PENALTY}
         alone = len(trained) == 1
         if alone:
             plain = {key: value for key, value in plain.items() if key not in _ONLY_DEEPER}

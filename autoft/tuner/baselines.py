@@ -15,15 +15,20 @@ HEAD_SHARE = 4
 """A recipe without a head stage gives it one part in so many of its length."""
 
 
-def baselines(base: Recipe, card: ModelCard) -> tuple[tuple[str, Recipe], ...]:
+def baselines(base: Recipe, card: ModelCard, *, solved: bool = False) -> tuple[tuple[str, Recipe], ...]:
     """Names and recipes, cheapest first, each as long as the base recipe and with its data, optimisation and seed.
 
     ``head_only``: the frozen backbone. ``standard``: the head, then the upper half of the backbone's cost with frozen
     normalisation statistics. ``full``: the head, then everything at a tenth of the rate. A model without backbone
     groups has the first alone.
+
+    Args:
+        base: the recipe that a search starts from.
+        card: of the model.
+        solved: whether the head can be solved for: then ``head_only`` is at least as good as that solution.
     """
     head, tune = base.stages[0], base.stages[-1]
-    recipes = {HEAD_ONLY: _with_stages(base, _head_stages(base.stages), card)}
+    recipes = {HEAD_ONLY: _with_stages(base, _head_stages(base.stages, solved=solved), card)}
     if card.depth > 0:
         before, after = _lengths(base.stages)
         opening = _stage(head, before, name="head", unfreeze=0, lr=None)
@@ -42,12 +47,20 @@ def _with_stages(base: Recipe, stages: list[dict[str, Any]], card: ModelCard) ->
     return complete(base.override({"stages": stages}, where="baseline"), card)
 
 
-def _head_stages(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """One head stage of the same length; as many as there are where epochs and steps are mixed."""
+def _head_stages(stages: Sequence[Stage], *, solved: bool) -> list[dict[str, Any]]:
+    """One head stage of the same length, or a solution and its polish; as many as there are where units are mixed."""
     total = _total(stages)
     if total is None:
         return [_stage(stage, _length(stage), unfreeze=0, lr=None) for stage in stages]
-    return [_stage(stages[0], total, name="head", unfreeze=0, lr=None)]
+    steps = stages[0].model_copy(update={"fit": "steps", "penalty": None})
+    if not (solved and "epochs" in total):
+        return [_stage(steps, total, name="head", unfreeze=0, lr=None)]
+    solution = stages[0].solved().model_dump(mode="json", exclude_none=True)
+    left = total["epochs"] - 1
+    return [
+        solution,
+        *([_stage(steps, {"epochs": left}, name=f"{stages[0].name}_polish", unfreeze=0, lr=None)] if left else []),
+    ]
 
 
 def _lengths(stages: Sequence[Stage]) -> tuple[dict[str, int], dict[str, int]]:

@@ -25,4 +25,4 @@ def likely_head_stages(policy: Policy, space: SearchSpace, sampler: str) -> tupl
         numbers = range(len(found), len(found) + max(0, count))
         proposals = (policy.sampler.propose((), number) for number in numbers)
         found += [Recipe.parse(proposal.recipe, where="space") for proposal in proposals if proposal]
-    return tuple(recipe for recipe in found if recipe.stages[0].head_only)
+    return tuple(recipe for recipe in found if recipe.stages[0].head_only and recipe.stages[0].fit == "steps")

@@ -7,6 +7,7 @@ from typing import Any
 from autoft.recipe import Recipe
 from autoft.space import SearchSpace
 from autoft.space.portfolio import drawable, drawable_base, head_options
+from autoft.space.solved import with_solved_head
 from autoft.study import Ledger
 from autoft.tuner.baselines import COMPARED, baselines
 from autoft.tuner.config import SearchConfig
@@ -14,13 +15,16 @@ from autoft.tuner.layout import device_here
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, in_order, kept_portfolio, trained_groups, without_repeats
 from autoft.tuner.prepare import Ground, shipped_portfolio
-from autoft.tuner.probe import Probed, least_promising, probe_once
+from autoft.tuner.probe import Probed, least_promising, limits_once, probe_once
 from autoft.tuner.units import UnitCounter
 from autoft.tuner.warm_start import DEPTH, carried_over, earlier_study
 from autoft.tuner.worker import WorkerContext
 
 _UNLIKELY = 2.0
 """A recipe that the probe expects little of comes where one of so many times its cost would."""
+
+_FEATURES_BYTES = 2**29
+"""Of float64 features at most, where a head is solved for."""
 
 _AT_ONCE = 0.25
 """Of the time for trials, on all slots together: what a baseline may take of it before anything else is tried."""
@@ -40,12 +44,44 @@ def probed(
     if config.search.probe == "off":
         return None
     base = drawable_base(space, ground.recipe)
-    options = head_options(space, base) or {"base": {}}
-    openings = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card) if recipe.stages[0].head_only]
+    solved = _can_be_solved(ground)
+    options = head_options(with_solved_head(space, base) if solved else space, base) or {"base": {}}
+    first = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card, solved=solved)]
+    openings = [recipe for recipe in first if recipe.stages[0].head_only]
     here = replace(context, device=device_here(context.device))
     return probe_once(
         ledger, here, base, options, openings=openings, loaded=ground.loaded, deadline=deadline, notify=notify
     )
+
+
+def limited(
+    space: SearchSpace,
+    ledger: Ledger,
+    context: WorkerContext,
+    ground: Ground,
+    *,
+    found: Probed | None,
+    deadline: float | None = None,
+    notify: Callable[[str], None],
+) -> Probed | None:
+    """What the probe has found, with the rates that are too high: tried now, unless the study has them."""
+    if found is None or found.rates is not None:
+        return found
+    base = drawable_base(space, ground.recipe)
+    opening = base.override(head_options(offered(space, base, found), base).get(found.head or "", {}))
+    here = replace(context, device=device_here(context.device))
+    return limits_once(ledger, here, base, opening, found, loaded=ground.loaded, deadline=deadline, notify=notify)
+
+
+def offered(space: SearchSpace, base: Recipe, found: Probed | None) -> SearchSpace:
+    """The space, with the head that the probe has solved for among those that it offers."""
+    return with_solved_head(space, base) if found and found.solved else space
+
+
+def _can_be_solved(ground: Ground) -> bool:
+    """Whether the head is linear, and all features of the training split fit into memory beside all else."""
+    head = ground.loaded.head
+    return head is not None and 8 * len(ground.data.splits.train) * head.in_features <= _FEATURES_BYTES
 
 
 def first_in_line(
@@ -74,9 +110,10 @@ def first_in_line(
     objective, items = ground.data.task.objective(config.search.metric), len(ground.data.splits.val)
     needed = least_promising(found, objective, items=items)
     units = UnitCounter(model, ground.data)
+    rates = found and found.rates
 
     def cost(recipe: Recipe) -> float:
-        unlikely = trained_groups(recipe, model) < needed or (found and found.rates.exceeded(recipe, model))
+        unlikely = trained_groups(recipe, model) < needed or (rates and rates.exceeded(recipe, model))
         return units.total(recipe) * (_UNLIKELY if unlikely else 1.0)
 
     def made() -> tuple[Named, ...]:
@@ -84,7 +121,7 @@ def first_in_line(
         earlier = carried_over(before, ground.recipe, model, space, notify=notify) if before else ()
         head = _best_head(space, ground.recipe, found)
         shipped = [(name, drawable(space, one, head) or one) for name, one in shipped_portfolio(config, ground, space)]
-        known = [recipe for _, recipe in baselines(ground.recipe, model.card)]
+        known = [recipe for _, recipe in baselines(ground.recipe, model.card, solved=bool(found and found.solved))]
         return without_repeats((*earlier, *in_order(shipped, cost)), model, known=known)
 
     return kept_portfolio(ledger, space, made)

@@ -22,6 +22,8 @@ def tell_known(conductor: Conductor, context: WorkerContext, loaded: LoadedModel
         context: what workers are given.
         loaded: the model; it stays as it is.
     """
+    if conductor.records:  # a resumed search goes on in the order that it had
+        return
     here = replace(context, device=device_here(context.device), reuse=None)  # nothing is left to compute
     worker: Worker | None = None
     with thread_count(context.threads):

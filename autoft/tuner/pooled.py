@@ -1,14 +1,10 @@
 """Pooled features of the frozen model at several depths, and what a linear model reads from them."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from autoft.cache import Prepared
@@ -17,12 +13,8 @@ from autoft.data import DataHandle, Task
 from autoft.data.inputs import as_inputs
 from autoft.data.metrics import Array
 from autoft.model import MICRO_BATCH, LoadedModel, Manner, micro_batches, set_eval
-
-_ITERATIONS = 100
-_INVERSE_PENALTY = 0.1
-"""Of the logistic regression, on standardised features."""
-_NEVER = -30.0
-"""Log odds of a class that no item has."""
+from autoft.recipe.schema import PENALTY
+from autoft.training.linear import solve_linear
 
 
 class OutOfTimeError(Exception):
@@ -86,41 +78,7 @@ class Pooled:
 
 
 def linear_scores(task: Task, train: tuple[Array, Array], val: tuple[Array, Array]) -> Mapping[str, float]:
-    """All metrics on ``val`` of a linear model fitted to ``train``, each features and targets.
-
-    A logistic regression, one per label where an item may have several, a ridge regression for numbers. On one thread:
-    products this small only wait for each other on several, and where cores are busy they wait for long.
-    """
-    with threadpool_limits(1):
-        return _scores(task, train, val)
-
-
-def _scores(task: Task, train: tuple[Array, Array], val: tuple[Array, Array]) -> Mapping[str, float]:
-    (features, targets), (others, truth) = train, val
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-12] = 1.0
-    features, others = (features - mean) / scale, (others - mean) / scale
-    match task.kind:
-        case "single_label":
-            outputs = np.full((len(others), task.num_outputs), _NEVER)
-            seen = np.unique(targets)
-            outputs[:, seen] = _log_odds(features, targets, others)
-        case "multi_label":
-            outputs = np.stack([_log_odds(features, column, others)[:, -1] for column in targets.T], axis=1)
-        case "regression":
-            standard = (targets - task.target_mean) / task.target_std
-            outputs = Ridge(alpha=1.0).fit(features, standard).predict(others)[:, None]
-    return task.metrics(torch.from_numpy(outputs), truth)
-
-
-def _log_odds(features: Array, targets: Array, others: Array) -> Array:
-    """Per class that occurs (two columns at least), what a softmax or a sigmoid makes probabilities of."""
-    seen = np.unique(targets)
-    if len(seen) == 1:
-        return np.full((len(others), 1), _NEVER if seen[0] == 0 else -_NEVER)
-    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, targets)
-    found: Array = model.decision_function(others)
-    return found if found.ndim == 2 else np.stack([np.zeros_like(found), found], axis=1)
+    """All metrics on ``val`` of a linear model fitted to ``train`` (`solve_linear`), each features and targets."""
+    weight, bias = solve_linear(task, *train, penalty=PENALTY)
+    features, truth = val
+    return task.metrics(torch.from_numpy(features @ weight.T + bias), truth)

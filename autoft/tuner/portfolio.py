@@ -45,11 +45,11 @@ def in_order(recipes: Sequence[Named], cost: Callable[[Recipe], float]) -> tuple
 def kept_portfolio(ledger: Ledger, space: SearchSpace, make: Callable[[], Sequence[Named]]) -> tuple[Named, ...]:
     """What the study keeps, but for recipes outside of a space that has changed since; else what is made now, and kept.
 
-    A study whose trials began without a portfolio goes on without.
+    A study whose trials began without a portfolio goes on without; the baselines come before it.
     """
     stored = ledger.meta().get(PORTFOLIO)
     if stored is None:
-        made = () if ledger.trials() else tuple(make())
+        made = tuple(make()) if all(record.baseline for record in ledger.trials()) else ()
         ledger.set_meta(PORTFOLIO, [[name, recipe.full()] for name, recipe in made])
         return made
     recipes = ((name, Recipe.parse(plain, where=f"portfolio {name}")) for name, plain in stored)

@@ -30,6 +30,7 @@ from autoft.tuner.layout import core_count, device_here
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats
+from autoft.tuner.probe import Probed
 from autoft.tuner.rates import RateLimits
 from autoft.tuner.sampler import PredictingSampler, Sampler, build_sampler
 from autoft.tuner.sampler_choice import DRAWS, ChoosingSampler
@@ -114,7 +115,7 @@ def build_policy(
     *,
     predict: Predict = lambda _recipe: {},
     portfolio: Sequence[Named] = (),
-    rates: RateLimits | None = None,
+    found: Probed | None = None,
 ) -> Policy:
     """The policy of a search, from its names.
 
@@ -125,15 +126,16 @@ def build_policy(
         objective: what decides.
         predict: seconds per epoch of each stage of a recipe.
         portfolio: names and recipes of what is tried after the baselines, in this order.
-        rates: what the probe has found to be too high.
+        found: by the probe.
     """
     constraints = Constraints(config.search.constraints, ground.loaded)
-    limits = rates or RateLimits()
+    limits = (found and found.rates) or RateLimits()
+    first = baselines(ground.recipe, ground.loaded.card, solved=bool(found and found.solved))
     sampler = _sampler(config, ground, space, objective, constraints, limits)
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
-        baselines=constraints.among(baselines(ground.recipe, ground.loaded.card)),
+        baselines=constraints.among(first),
         portfolio=[(name, recipe) for name, recipe in portfolio if constraints.allow(recipe)],
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,

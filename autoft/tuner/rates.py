@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from autoft.model import LoadedModel
 from autoft.recipe import Recipe
@@ -20,6 +21,15 @@ class RateLimits:
     """The optimizer they hold for."""
     by_depth: Mapping[int, float] = field(default_factory=dict)
     """By how many top groups train; depths at which no rate broke it are left out."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {"opt": self.opt, "by_depth": {str(depth): lr for depth, lr in self.by_depth.items()}}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `plain`."""
+        return cls(plain["opt"], {int(depth): lr for depth, lr in plain["by_depth"].items()})
 
     def exceeded(self, recipe: Recipe, model: LoadedModel) -> bool:
         """Whether the recipe's last stage trains at a higher rate than its depth stands.

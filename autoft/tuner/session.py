@@ -25,7 +25,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.constraints import Constraints
-from autoft.tuner.first import first_in_line, for_a_budget, probed
+from autoft.tuner.first import first_in_line, for_a_budget, limited, offered, probed
 from autoft.tuner.forecast import Outlook, look_ahead, reuse_in
 from autoft.tuner.given import Data, Given
 from autoft.tuner.inputs import check_identity, identity, own_module
@@ -124,6 +124,7 @@ class _OpenSearch:
     confirmation: Confirmation | None
     objectives: tuple[Objective, ...]
     """Where there are several."""
+    line: "_Line"
 
     def run(self, folder: RunFolder, ray: RaySession, room: Room, supply: Supply | None) -> SearchResult:
         """Run the trials and conclude; an interruption leaves the run resumable."""
@@ -133,6 +134,7 @@ class _OpenSearch:
         try:
             slots = forecast.layout.slots
             tell_known(conductor, context, self.ground.loaded)
+            context = self.line.drawn_up(context)
             now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
             alive = partial(ray.check, folder.resuming)
             run_on_ray(
@@ -209,11 +211,11 @@ def _open(
     )
     look = partial(probed, deadline=clock.deadline, notify=observer.note)
     found = look(config, space, ledger, context, ground) if outlook.predictor else None
-    policy = _policy(config, ground, space, ledger, outlook, found=found, notify=observer.note)
-    policy = for_a_budget(policy, outlook.seconds, slot_s=clock.left_s * layout.slots.count)
+    space = offered(space, ground.recipe, found)
+    first = partial(build_policy, config, ground, space, objective, predict=outlook.predict)
     conductor = Conductor(
         ledger=ledger,
-        policy=policy,
+        policy=first(found=found),
         objective=objective,
         clock=clock,
         slots=layout.slots.count,
@@ -224,30 +226,44 @@ def _open(
         until=reserve.trials_until if reserve else None,
     )
     conductor.open()
-    _say_what_waits(conductor, policy)
     observer.started(_plan(config, ground, folder, conductor, outlook))
     confirmation = _confirmation(config, ground, folder, conductor, reserve, retention)
-    if shares:
-        context = replace(context, companions=tuple(likely_head_stages(policy, space, config.search.sampler)))
     closing = Closing.of(config, started_at, outlook.reuse, retention)
-    return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives)
+    line = _Line(config, ground, space, conductor, outlook, found, first)
+    return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives, line)
 
 
-def _policy(
-    config: SearchConfig,
-    ground: Ground,
-    space: SearchSpace,
-    ledger: Ledger,
-    outlook: Outlook,
-    *,
-    found: Probed | None,
-    notify: Callable[[str], None],
-) -> Policy:
-    """Of the trials, with what the probe has found."""
-    objective = ground.data.task.objective(config.search.metric)
-    portfolio = first_in_line(config, ground, space, ledger, found=found, notify=notify)
-    rates = found.rates if found else None
-    return build_policy(config, ground, space, objective, predict=outlook.predict, portfolio=portfolio, rates=rates)
+@dataclass(frozen=True)
+class _Line:
+    """What a search tries after the first answer; it is drawn up when that is there."""
+
+    config: SearchConfig
+    ground: Ground
+    space: SearchSpace
+    conductor: Conductor
+    outlook: Outlook
+    found: Probed | None
+    first: Callable[..., Policy]
+    """Builds the policy."""
+
+    def drawn_up(self, context: WorkerContext) -> WorkerContext:
+        """Let the conductor follow the whole policy, with rates that are tried now.
+
+        Returns:
+            the context, with what workers need of the policy.
+        """
+        config, ground, conductor, notify = self.config, self.ground, self.conductor, self.conductor.observer.note
+        look = partial(limited, deadline=conductor.clock.deadline, notify=notify)
+        found = look(self.space, conductor.ledger, context, ground, found=self.found)
+        portfolio = first_in_line(config, ground, self.space, conductor.ledger, found=found, notify=notify)
+        policy = self.first(portfolio=portfolio, found=found)
+        slot_s = conductor.clock.left_s * self.outlook.forecast.layout.slots.count
+        policy = for_a_budget(policy, self.outlook.seconds, slot_s=slot_s)
+        conductor.follow(policy)
+        _say_what_waits(conductor, policy)
+        if context.stages is None:
+            return context
+        return replace(context, companions=tuple(likely_head_stages(policy, self.space, config.search.sampler)))
 
 
 def _say_what_waits(conductor: Conductor, policy: Policy) -> None:

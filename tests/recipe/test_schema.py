@@ -151,6 +151,23 @@ def test_unfreeze_values_of_no_form_are_refused(value):
         pytest.param({"data": {"val_fraction": 0.5, "test_fraction": 0.5}}, "must be below 1, got 1", id="no train"),
         pytest.param({"stages": []}, "stages: must", id="no stages at all"),
         pytest.param({"stages": [{"name": "a", "epochs": 1, "lr": float("nan")}]}, "stages.0.lr", id="nan rate"),
+        pytest.param(
+            {"stages": [{"name": "a", "fit": "solve", "epochs": 2}]}, "with epochs: 1, got", id="solved twice"
+        ),
+        pytest.param(
+            {"stages": [{"name": "a", "fit": "solve", "epochs": 1, "unfreeze": 1}]}, "of the head alone", id="deep"
+        ),
+        pytest.param(
+            {"stages": [{"name": "a", "fit": "solve", "epochs": 1, "head_lr": 0.1}]},
+            "head_lr has no effect with fit: solve",
+            id="a rate without steps",
+        ),
+        pytest.param({"stages": [{"name": "a", "epochs": 1, "penalty": 1}]}, "penalty is for fit: solve", id="penalty"),
+        pytest.param(
+            {"stages": [{"name": "a", "epochs": 1, "unfreeze": 1}, {"name": "b", "fit": "solve", "epochs": 1}]},
+            "features that nothing has trained yet",
+            id="solved on what was trained",
+        ),
         pytest.param({"seed": True}, "seed: must be a number, not true or false, got True", id="truth as a number"),
         pytest.param({"data": {"views": True}}, "data.views: must be a number, not true", id="truth as number or word"),
         pytest.param({"stages": [{"name": "a", "epochs": 1, "lr": False}]}, "stages.0.lr: must be a number", id="rate"),

@@ -63,6 +63,28 @@ def test_data_optimisation_and_seed_are_those_of_the_base():
 
 
 @pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        pytest.param([HEAD, TUNE], [("probe", "solve", 1), ("probe_polish", "steps", 9)], id="a solution, then steps"),
+        pytest.param([{**HEAD, "epochs": 1}], [("probe", "solve", 1)], id="one epoch"),
+        pytest.param([{"name": "a", "steps": 40}], [("head", "steps", 40)], id="lengths in steps"),
+        pytest.param([{"name": "a", "fit": "solve", "epochs": 1}, TUNE], [("a", "solve", 1), ("a_polish", "steps", 7)]),
+    ],
+)
+def test_where_the_head_can_be_solved_for_head_only_begins_with_it(stages, expected):
+    made = dict(baselines(recipe(*stages), card(), solved=True))["head_only"].stages
+    assert [(stage.name, stage.fit, stage.epochs or stage.steps) for stage in made] == expected
+    assert all(stage.head_only for stage in made)
+
+
+def test_a_base_recipe_that_solves_has_baselines_all_the_same():
+    solving = recipe({"name": "a", "fit": "solve", "penalty": 2.0, "epochs": 1}, TUNE)
+    made = dict(baselines(solving, card()))
+    assert [stage.fit for stage in made["head_only"].stages] == ["steps"]
+    assert [(stage.fit, stage.penalty) for stage in made["standard"].stages] == [("solve", 2.0), ("steps", None)]
+
+
+@pytest.mark.parametrize(
     ("stages", "head_only", "staged"),
     [
         pytest.param([HEAD, TUNE, {**TUNE, "name": "last", "epochs": 2}], [12], [3, 9], id="three stages"),

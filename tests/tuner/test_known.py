@@ -18,9 +18,9 @@ from autoft.tuner.worker import Worker
 SCORE = Objective("accuracy", "max")
 
 
-def opened(world):
+def opened(world, found=None):
     config, ground, space = world
-    policy = build_policy(config, ground, space, SCORE)
+    policy = build_policy(config, ground, space, SCORE, found=found)
     conductor = Conductor(MemoryLedger(SCORE), policy, SCORE, Clock(0.0, now=lambda: 1.0), 2, Silent())
     conductor.open()
     return conductor
@@ -28,12 +28,12 @@ def opened(world):
 
 def find(world, context):
     config, ground, space = world
-    probed(config, space, MemoryLedger(SCORE), context, ground, notify=lambda _text: None)
+    return probed(config, space, MemoryLedger(SCORE), context, ground, notify=lambda _text: None)
 
 
 def test_the_driver_tells_the_trial_that_the_probe_has_run_as_a_worker_would(world, context, tmp_path):
-    find(world, context)
-    here, there = opened(world), opened(world)
+    found = find(world, context)
+    here, there = opened(world, found), opened(world, found)
     tell_known(here, context, world[1].loaded)
     (told,) = here.records
     given = there.next_trial()
@@ -57,10 +57,18 @@ def test_the_driver_tells_the_trial_that_the_probe_has_run_as_a_worker_would(wor
 
 
 def test_what_is_not_known_as_a_whole_is_left_to_the_workers(world, context):
-    find(world, context)
-    conductor = opened(world)
+    conductor = opened(world, find(world, context))
     tell_known(conductor, context, world[1].loaded)
     assert conductor.next_trial().number == 1
+
+
+def test_a_resumed_search_goes_on_in_its_order(world, context):
+    conductor = opened(world, find(world, context))
+    conductor.next_trial()
+    conductor.suspend()
+    conductor.open()
+    tell_known(conductor, context, world[1].loaded)
+    assert [record.curve for record in conductor.records] == [()]
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["nothing was run", "stages are not shared"])
@@ -80,10 +88,11 @@ def test_nothing_is_ahead_where_an_interrupted_trial_goes_on(world):
 
 
 def test_a_budget_that_is_used_up_leaves_the_one_answer_that_costs_nothing(world, context):
-    find(world, context)
-    late = opened(world)
+    late = opened(world, find(world, context))
     late.clock = Clock(0.0, deadline=0.5, now=lambda: 1.0)
     tell_known(late, context, world[1].loaded)
-    assert [record.state for record in late.records] == [TrialState.COMPLETE]
+    (told,) = late.records
+    assert told.state.finished
+    assert told.best(SCORE) is not None
     assert late.ahead is None
     assert late.next_trial() is Turn.FINISHED

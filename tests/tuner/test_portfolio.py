@@ -1,5 +1,7 @@
 """The portfolio in a search: which recipes, in which order, and that a resumed study keeps it."""
 
+from dataclasses import replace
+
 import pytest
 
 from autoft.model import complete
@@ -104,9 +106,15 @@ class TestKept:
     def test_a_study_that_began_without_goes_on_without(self):
         policy, (_, _, space) = policy_of(()), world()
         ledger = MemoryLedger(SCORE)
-        ledger.start(policy.next(()))
+        ledger.start(replace(policy.next(()), origin="tpe"))
         assert kept_portfolio(ledger, space, made) == ()
         assert ledger.meta()[PORTFOLIO] == []
+
+    def test_baselines_come_before_it(self):
+        policy, (_, _, space) = policy_of(()), world()
+        ledger = MemoryLedger(SCORE)
+        ledger.start(policy.next(()))
+        assert kept_portfolio(ledger, space, made) == made()
 
     def test_what_a_changed_space_does_not_have_is_left_out(self):
         model, base, space = world()

@@ -13,10 +13,10 @@ from autoft.space.portfolio import head_options
 from autoft.study import MemoryLedger
 from autoft.training import StageKeys, StageTree, thread_count
 from autoft.tuner.config import resolve_config
-from autoft.tuner.first import first_in_line, probed
+from autoft.tuner.first import first_in_line, limited, offered, probed
 from autoft.tuner.pooled import linear_scores
 from autoft.tuner.prepare import lay_ground, search_space
-from autoft.tuner.probe import PROBE, Probed, least_promising, spread
+from autoft.tuner.probe import PROBE, Probed, _Probe, least_promising, spread
 
 SCORE = Objective("accuracy", "max")
 RATES = {"path": "stages.tune.lr", "type": "float", "log": True}
@@ -40,9 +40,10 @@ def test_it_tells_how_far_frozen_features_go_at_several_depths(world, context):
 def test_it_tries_each_head_that_the_space_offers_and_leaves_them_for_the_trials(world, context):
     _, ground, space = world
     found = find(world, context, MemoryLedger(SCORE))
-    assert set(found.heads) == {"gentle", "steady", "quick", "damped"}
+    assert set(found.heads) == {"gentle", "steady", "quick", "damped", "solved"}
     assert found.heads[found.head] == max(found.heads.values())
-    options = head_options(space, ground.recipe)
+    options = head_options(offered(space, ground.recipe, found), ground.recipe)
+    assert options.keys() == found.heads.keys()
     with thread_count(context.threads):
         keys, tree = StageKeys(ground.loaded, ground.data, SCORE), StageTree(context.stages)
     assert all(tree.find(keys.key(ground.recipe.override(option), 0)) for option in options.values())
@@ -136,13 +137,31 @@ def test_where_it_can_be_paid_for_it_tells_which_rates_break_the_training(contex
     context = replace(context, data=ground.data, seed=ground.recipe.seed)
     space, ledger, told = search_space(config, ground, None), MemoryLedger(SCORE), []
     found = probed(config, space, ledger, context, ground, notify=told.append)
+    assert found.rates is None, "the first answer does not wait for it"
+    found = limited(space, ledger, context, ground, found=found, notify=told.append)
     assert found.rates.by_depth.keys() == {1}
     assert 0.1 < found.rates.by_depth[1] < 15.0
-    assert f"rates break above {found.rates.by_depth[1]:.1e} (top 1)" in told[0]
+    assert f"rates break above {found.rates.by_depth[1]:.1e} (top 1)" in told[-1]
     assert Probed.from_plain(ledger.meta()[PROBE]).rates == found.rates
+    kept = Probed.from_plain(ledger.meta()[PROBE])
+    assert limited(space, ledger, context, ground, found=kept, notify=print) is kept, "they are tried once"
+    untried = replace(kept, rates=None)
+    late = limited(space, ledger, context, ground, found=untried, deadline=0.0, notify=told.append)
+    assert late.rates.by_depth == {}
+    assert told[-1] == "probe: no rates were tried, the time budget is too short for it"
 
 
-def test_a_study_of_a_version_without_range_tests_goes_on():
-    plain = Probed("accuracy", {0: 0.5}, {}, None).plain()
-    del plain["rates"]
-    assert Probed.from_plain(plain).rates.by_depth == {}
+@pytest.mark.parametrize(("depths", "head"), [({0: 0.9, 2: 0.9}, "solved"), ({0: 0.5, 2: 0.9}, "steady")])
+def test_a_solved_head_is_started_from_where_no_deeper_features_are_better(world, context, monkeypatch, depths, head):
+    heads = {"steady": 0.8, "quick": 0.7, "solved": 0.85}
+    monkeypatch.setattr(_Probe, "_depths", lambda *_: depths)
+    monkeypatch.setattr(_Probe, "_heads", lambda *_: heads.items())
+    assert find(world, context, MemoryLedger(SCORE)).head == head
+
+
+def test_features_that_do_not_fit_into_memory_are_not_solved_for(world, context, monkeypatch):
+    monkeypatch.setattr("autoft.tuner.first._FEATURES_BYTES", 100)
+    _, ground, space = world
+    found = find(world, context, MemoryLedger(SCORE))
+    assert set(found.heads) == {"gentle", "steady", "quick", "damped"}
+    assert offered(space, ground.recipe, found) is space
