@@ -7,14 +7,13 @@ from typing import Any
 from autoft.recipe import Recipe
 from autoft.space import SearchSpace
 from autoft.space.portfolio import drawable, drawable_base, head_options
-from autoft.space.solved import with_solved_head
 from autoft.study import Ledger
-from autoft.tuner.baselines import COMPARED, baselines
+from autoft.tuner.baselines import COMPARED
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.layout import device_here
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, in_order, kept_portfolio, trained_groups, without_repeats
-from autoft.tuner.prepare import Ground, shipped_portfolio
+from autoft.tuner.prepare import Ground, baselines_of, shipped_portfolio
 from autoft.tuner.probe import Probed, least_promising, limits_once, probe_once
 from autoft.tuner.units import UnitCounter
 from autoft.tuner.warm_start import DEPTH, carried_over, earlier_study
@@ -22,9 +21,6 @@ from autoft.tuner.worker import WorkerContext
 
 _UNLIKELY = 2.0
 """A recipe that the probe expects little of comes where one of so many times its cost would."""
-
-_FEATURES_BYTES = 2**29
-"""Of float64 features at most, where a head is solved for."""
 
 _AT_ONCE = 0.25
 """Of the time for trials, on all slots together: what a baseline may take of it before anything else is tried."""
@@ -44,10 +40,8 @@ def probed(
     if config.search.probe == "off":
         return None
     base = drawable_base(space, ground.recipe)
-    solved = _can_be_solved(ground)
-    options = head_options(with_solved_head(space, base) if solved else space, base) or {"base": {}}
-    first = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card, solved=solved)]
-    openings = [recipe for recipe in first if recipe.stages[0].head_only]
+    options = head_options(space, base) or {"base": {}}
+    openings = [recipe for _, recipe in baselines_of(ground) if recipe.stages[0].head_only]
     here = replace(context, device=device_here(context.device))
     return probe_once(
         ledger, here, base, options, openings=openings, loaded=ground.loaded, deadline=deadline, notify=notify
@@ -65,23 +59,12 @@ def limited(
     notify: Callable[[str], None],
 ) -> Probed | None:
     """What the probe has found, with the rates that are too high: tried now, unless the study has them."""
-    if found is None or found.rates is not None:
+    if found is None or found.head is None or found.rates is not None:
         return found
     base = drawable_base(space, ground.recipe)
-    opening = base.override(head_options(offered(space, base, found), base).get(found.head or "", {}))
+    opening = base.override(head_options(space, base).get(found.head or "", {}))
     here = replace(context, device=device_here(context.device))
     return limits_once(ledger, here, base, opening, found, loaded=ground.loaded, deadline=deadline, notify=notify)
-
-
-def offered(space: SearchSpace, base: Recipe, found: Probed | None) -> SearchSpace:
-    """The space, with the head that the probe has solved for among those that it offers."""
-    return with_solved_head(space, base) if found and found.solved else space
-
-
-def _can_be_solved(ground: Ground) -> bool:
-    """Whether the head is linear, and all features of the training split fit into memory beside all else."""
-    head = ground.loaded.head
-    return head is not None and 8 * len(ground.data.splits.train) * head.in_features <= _FEATURES_BYTES
 
 
 def first_in_line(
@@ -121,7 +104,7 @@ def first_in_line(
         earlier = carried_over(before, ground.recipe, model, space, notify=notify) if before else ()
         head = _best_head(space, ground.recipe, found)
         shipped = [(name, drawable(space, one, head) or one) for name, one in shipped_portfolio(config, ground, space)]
-        known = [recipe for _, recipe in baselines(ground.recipe, model.card, solved=bool(found and found.solved))]
+        known = [recipe for _, recipe in baselines_of(ground)]
         return without_repeats((*earlier, *in_order(shipped, cost)), model, known=known)
 
     return kept_portfolio(ledger, space, made)

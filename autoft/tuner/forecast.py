@@ -16,11 +16,10 @@ from autoft.recipe import Recipe, Stage
 from autoft.record import Objective
 from autoft.space import FunctionSpace, SearchSpace
 from autoft.training import needs_of
-from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.layout import Layout
 from autoft.tuner.predict import Predictor
-from autoft.tuner.prepare import Ground, shipped_portfolio
+from autoft.tuner.prepare import Ground, baselines_of, shipped_portfolio
 from autoft.tuner.sampler import build_sampler
 
 _DRAWS = 32
@@ -160,7 +159,7 @@ def expected_recipes(config: SearchConfig, ground: Ground, space: SearchSpace, o
     stages, the last one trained to evenly spread depths.
     """
     total = config.search.num_samples
-    known = [(recipe, 1.0) for _, recipe in baselines(ground.recipe, ground.loaded.card)][:total]
+    known = [(recipe, 1.0) for _, recipe in baselines_of(ground)][:total]
     trained = _SHARE_TRAINED.get(config.search.scheduler, _SHARE_STOPPED)
     known += [(recipe, trained) for _, recipe in shipped_portfolio(config, ground, space)][: total - len(known)]
     others = total - len(known)

@@ -18,6 +18,7 @@ from autoft.recipe import Recipe
 from autoft.record import Objective
 from autoft.shards import ShardStore, default_max_bytes, default_root
 from autoft.space import DeclaredSpace, SearchSpace, build_space
+from autoft.space.solved import with_solved_head
 from autoft.streams import stream_seed
 from autoft.training import Scorer, check_norms
 from autoft.tuner.baselines import baselines
@@ -39,6 +40,10 @@ from autoft.tuner.worker import Confirming, WorkerContext
 
 Predict: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, float]]
 """Seconds per epoch of each stage of a recipe, given as plain data; empty where nothing is known."""
+
+
+_FEATURES_BYTES = 2**29
+"""Of float64 features at most, where a head is solved for."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,11 @@ def build_policy(
     """
     constraints = Constraints(config.search.constraints, ground.loaded)
     limits = (found and found.rates) or RateLimits()
-    first = baselines(ground.recipe, ground.loaded.card, solved=bool(found and found.solved))
     sampler = _sampler(config, ground, space, objective, constraints, limits)
     return Policy(
         objective=objective,
         sampler=PredictingSampler(sampler, predict, UnitCounter(ground.loaded, ground.data)),
-        baselines=constraints.among(first),
+        baselines=constraints.among(baselines_of(ground)),
         portfolio=[(name, recipe) for name, recipe in portfolio if constraints.allow(recipe)],
         num_samples=config.search.num_samples,
         scheduler=config.search.scheduler,
@@ -187,13 +191,28 @@ def shipped_portfolio(config: SearchConfig, ground: Ground, space: SearchSpace) 
     """The portfolio as far as the search space has it, without what a baseline does already; in no order yet."""
     if config.search.portfolio == "off":
         return ()
-    tried = [recipe for _, recipe in baselines(ground.recipe, ground.loaded.card)]
+    tried = [recipe for _, recipe in baselines_of(ground)]
     return without_repeats(portfolio_of(ground.recipe, ground.loaded, space), ground.loaded, known=tried)
 
 
 def search_space(config: SearchConfig, ground: Ground, given: Any) -> SearchSpace:
-    """The space of a search: from the configuration, or the Python object that the caller gave."""
-    return build_space(config.space if given is None else given, ground.recipe.full(), ground.loaded.card)
+    """The space of a search: from the configuration, or the Python object that the caller gave.
+
+    Where it names heads to choose from, and the head can be solved for, that is one more.
+    """
+    space = build_space(config.space if given is None else given, ground.recipe.full(), ground.loaded.card)
+    return with_solved_head(space, ground.recipe) if _can_be_solved(ground) else space
+
+
+def baselines_of(ground: Ground) -> tuple[Named, ...]:
+    """Names and recipes of a search's baselines, cheapest first."""
+    return baselines(ground.recipe, ground.loaded.card, solved=_can_be_solved(ground))
+
+
+def _can_be_solved(ground: Ground) -> bool:
+    """Whether the head is linear, and all features of the training split fit into memory beside all else."""
+    head = ground.loaded.head
+    return head is not None and 8 * len(ground.data.splits.train) * head.in_features <= _FEATURES_BYTES
 
 
 def worker_context(  # noqa: PLR0913 - all that a worker is told

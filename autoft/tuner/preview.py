@@ -7,7 +7,6 @@ from typing import Any
 
 from autoft.errors import ConfigError
 from autoft.record import ModelCard, Objective
-from autoft.tuner.baselines import baselines
 from autoft.tuner.config import SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.forecast import Outlook, deepened, look_ahead
@@ -16,6 +15,7 @@ from autoft.tuner.layout import choose_layout, device_here, room_for
 from autoft.tuner.portfolio import Named, in_order
 from autoft.tuner.prepare import (
     Ground,
+    baselines_of,
     check_before_spending,
     lay_ground,
     measurements_of,
@@ -105,7 +105,7 @@ def _previewed(
     config: SearchConfig, ground: Ground, objective: Objective, outlook: Outlook, portfolio: Sequence[Named]
 ) -> Preview:
     card, budget, samples = ground.loaded.card, config.search.time_budget_s, config.search.num_samples
-    known = {name: outlook.totals(recipe) for name, recipe in baselines(ground.recipe, card)}
+    known = {name: outlook.totals(recipe) for name, recipe in baselines_of(ground)}
     costs = {name: found[0] for name, found in known.items() if found}
     others_first = {name: outlook.totals(recipe) for name, recipe in portfolio[: max(0, samples - len(costs))]}
     depths = {depth: outlook.totals(deepened(ground, depth)) for depth in range(card.depth + 1)}

@@ -60,7 +60,7 @@ class Probed:
     heads: Mapping[str, float] = field(default_factory=dict)
     """Validation value of the head stages that the search space offers, by their name."""
     head: str | None = None
-    """The one to start from: the best of them, but the solved one only where the features at the top are the best."""
+    """The one to start from: the solved one where no features are better than those at the top, else the best other."""
     rates: RateLimits | None = None
     """None: not tried yet."""
     seconds: float = 0.0
@@ -86,11 +86,6 @@ class Probed:
         rates = plain.get("rates")
         depths = {int(depth): value for depth, value in plain["depths"].items()}
         return cls(**{**plain, "depths": depths, "rates": rates and RateLimits.from_plain(rates)})
-
-    @property
-    def solved(self) -> bool:
-        """Whether it has solved for the head."""
-        return SOLVED in self.heads
 
 
 def probe_once(  # noqa: PLR0913 - all that a probe looks at
@@ -211,14 +206,17 @@ class _Probe:
         depths = self._depths(self._prepared(cache))
         heads = dict(self._heads(cache, options, openings)) if cache else {}
         found = Probed(objective.metric, depths, heads)
-        settled = least_promising(found, objective, items=items) == 0
-        starts = [name for name in heads if settled or name != SOLVED]
-        best = max(starts, key=lambda name: objective.score(heads[name]), default=None)
+        settled = bool(depths) and least_promising(found, objective, items=items) == 0
+        stepped = [name for name in heads if name != SOLVED]
+        best = max(stepped, key=lambda name: objective.score(heads[name]), default=None)
+        best = SOLVED if settled and SOLVED in options else best
         text = _told(found, objective, items=items, depth=self.loaded.card.depth)
         return replace(found, head=best, seconds=time.monotonic() - began, text=text)
 
     def rates(self, opening: Recipe) -> RateLimits:
         """The range tests."""
+        if self._out_of_time():
+            raise OutOfTimeError
         return self._rates(self._prepared(self._cache), self._opening(opening))
 
     @property
@@ -313,7 +311,8 @@ class _Probe:
     def _rates(self, prepared: Prepared, opening: Recipe) -> RateLimits:
         """Range tests above the boundaries at which activations are kept, from the head that ``opening`` came to."""
         context, loaded, last = self.context, self.loaded, self.base.stages[-1]
-        assert context.stages is not None, "a head was trained"
+        if context.stages is None:
+            return RateLimits()
         found = StageTree(context.stages).find(StageKeys(loaded, context.data, context.objective).key(opening, 0))
         if found is None or last.lr is None or last.head_only or not can_train_from_cache(self.base):
             return RateLimits()

@@ -16,7 +16,7 @@ from autoft.pruning.replay import save_task
 from autoft.record import Objective, TrialRecord
 from autoft.space import SearchSpace
 from autoft.study import Ledger, check_reachable
-from autoft.tuner.baselines import HEAD_ONLY, baselines
+from autoft.tuner.baselines import HEAD_ONLY
 from autoft.tuner.closing import WRITING_S, Closing, seconds_of_a_pass
 from autoft.tuner.companions import likely_head_stages
 from autoft.tuner.conclude import conclude, noted, write_tables
@@ -25,7 +25,7 @@ from autoft.tuner.config import SearchConfig
 from autoft.tuner.confirmation.relay import Relay
 from autoft.tuner.confirmation.session import Confirmation
 from autoft.tuner.constraints import Constraints
-from autoft.tuner.first import first_in_line, for_a_budget, limited, offered, probed
+from autoft.tuner.first import first_in_line, for_a_budget, limited, probed
 from autoft.tuner.forecast import Outlook, look_ahead, reuse_in
 from autoft.tuner.given import Data, Given
 from autoft.tuner.inputs import check_identity, identity, own_module
@@ -38,6 +38,7 @@ from autoft.tuner.place import folder_of, worked_on
 from autoft.tuner.policy import Policy
 from autoft.tuner.prepare import (
     Ground,
+    baselines_of,
     build_policy,
     check_before_spending,
     lay_ground,
@@ -211,11 +212,10 @@ def _open(
     )
     look = partial(probed, deadline=clock.deadline, notify=observer.note)
     found = look(config, space, ledger, context, ground) if outlook.predictor else None
-    space = offered(space, ground.recipe, found)
     first = partial(build_policy, config, ground, space, objective, predict=outlook.predict)
     conductor = Conductor(
         ledger=ledger,
-        policy=first(found=found),
+        policy=first(),
         objective=objective,
         clock=clock,
         slots=layout.slots.count,
@@ -283,7 +283,7 @@ def _ledger(
 def _constraints(config: SearchConfig, ground: Ground, ledger: Ledger) -> Constraints:
     """Those that can be judged by a recipe; refused is what no recipe keeps to, and what a trial broke already."""
     found = Constraints(config.search.constraints, ground.loaded)
-    found.among(baselines(ground.recipe, ground.loaded.card))
+    found.among(baselines_of(ground))
     found.check(ledger.trials())
     return found
 

@@ -18,9 +18,9 @@ from autoft.tuner.worker import Worker
 SCORE = Objective("accuracy", "max")
 
 
-def opened(world, found=None):
+def opened(world):
     config, ground, space = world
-    policy = build_policy(config, ground, space, SCORE, found=found)
+    policy = build_policy(config, ground, space, SCORE)
     conductor = Conductor(MemoryLedger(SCORE), policy, SCORE, Clock(0.0, now=lambda: 1.0), 2, Silent())
     conductor.open()
     return conductor
@@ -28,12 +28,12 @@ def opened(world, found=None):
 
 def find(world, context):
     config, ground, space = world
-    return probed(config, space, MemoryLedger(SCORE), context, ground, notify=lambda _text: None)
+    probed(config, space, MemoryLedger(SCORE), context, ground, notify=lambda _text: None)
 
 
 def test_the_driver_tells_the_trial_that_the_probe_has_run_as_a_worker_would(world, context, tmp_path):
-    found = find(world, context)
-    here, there = opened(world, found), opened(world, found)
+    find(world, context)
+    here, there = opened(world), opened(world)
     tell_known(here, context, world[1].loaded)
     (told,) = here.records
     given = there.next_trial()
@@ -57,13 +57,15 @@ def test_the_driver_tells_the_trial_that_the_probe_has_run_as_a_worker_would(wor
 
 
 def test_what_is_not_known_as_a_whole_is_left_to_the_workers(world, context):
-    conductor = opened(world, find(world, context))
+    find(world, context)
+    conductor = opened(world)
     tell_known(conductor, context, world[1].loaded)
     assert conductor.next_trial().number == 1
 
 
 def test_a_resumed_search_goes_on_in_its_order(world, context):
-    conductor = opened(world, find(world, context))
+    find(world, context)
+    conductor = opened(world)
     conductor.next_trial()
     conductor.suspend()
     conductor.open()
@@ -88,7 +90,8 @@ def test_nothing_is_ahead_where_an_interrupted_trial_goes_on(world):
 
 
 def test_a_budget_that_is_used_up_leaves_the_one_answer_that_costs_nothing(world, context):
-    late = opened(world, find(world, context))
+    find(world, context)
+    late = opened(world)
     late.clock = Clock(0.0, deadline=0.5, now=lambda: 1.0)
     tell_known(late, context, world[1].loaded)
     (told,) = late.records

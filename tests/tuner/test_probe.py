@@ -13,9 +13,9 @@ from autoft.space.portfolio import head_options
 from autoft.study import MemoryLedger
 from autoft.training import StageKeys, StageTree, thread_count
 from autoft.tuner.config import resolve_config
-from autoft.tuner.first import first_in_line, limited, offered, probed
+from autoft.tuner.first import first_in_line, limited, probed
 from autoft.tuner.pooled import linear_scores
-from autoft.tuner.prepare import lay_ground, search_space
+from autoft.tuner.prepare import baselines_of, lay_ground, search_space
 from autoft.tuner.probe import PROBE, Probed, _Probe, least_promising, spread
 
 SCORE = Objective("accuracy", "max")
@@ -41,8 +41,7 @@ def test_it_tries_each_head_that_the_space_offers_and_leaves_them_for_the_trials
     _, ground, space = world
     found = find(world, context, MemoryLedger(SCORE))
     assert set(found.heads) == {"gentle", "steady", "quick", "damped", "solved"}
-    assert found.heads[found.head] == max(found.heads.values())
-    options = head_options(offered(space, ground.recipe, found), ground.recipe)
+    options = head_options(space, ground.recipe)
     assert options.keys() == found.heads.keys()
     with thread_count(context.threads):
         keys, tree = StageKeys(ground.loaded, ground.data, SCORE), StageTree(context.stages)
@@ -62,7 +61,8 @@ def test_without_reuse_the_features_are_computed_and_no_head_is_trained(world, c
     kept = find(world, context, MemoryLedger(SCORE))
     found = find(world, replace(context, reuse=None), MemoryLedger(SCORE))
     assert found.depths == kept.depths
-    assert (found.heads, found.head) == ({}, None)
+    assert found.heads == {}
+    assert found.head == kept.head == "solved", "what to start from does not depend on reuse"
 
 
 def test_a_budget_that_is_too_short_leaves_it_out_and_says_so(world, context):
@@ -160,8 +160,9 @@ def test_a_solved_head_is_started_from_where_no_deeper_features_are_better(world
 
 
 def test_features_that_do_not_fit_into_memory_are_not_solved_for(world, context, monkeypatch):
-    monkeypatch.setattr("autoft.tuner.first._FEATURES_BYTES", 100)
-    _, ground, space = world
-    found = find(world, context, MemoryLedger(SCORE))
+    monkeypatch.setattr("autoft.tuner.prepare._FEATURES_BYTES", 100)
+    config, ground, _ = world
+    space = search_space(config, ground, None)
+    found = find((config, ground, space), context, MemoryLedger(SCORE))
     assert set(found.heads) == {"gentle", "steady", "quick", "damped"}
-    assert offered(space, ground.recipe, found) is space
+    assert [len(recipe.stages) for _, recipe in baselines_of(ground)] == [1, 2, 2]

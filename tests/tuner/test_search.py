@@ -163,7 +163,7 @@ def test_the_curves_of_a_search_can_be_replayed(finished):
     places = dict(zip(task.hyperparameters, task.points[-1], strict=True))
     params = finished.records[-1].proposal.params
     assert places["depth"] == params["depth"]
-    assert places["head"] == ["gentle", "steady", "quick", "damped"].index(params["head"])
+    assert places["head"] == ["gentle", "steady", "quick", "damped", "solved"].index(params["head"])
     assert replay(Nothing(), task).saved == 0
 
 

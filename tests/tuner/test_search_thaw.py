@@ -58,7 +58,7 @@ def search(path, observer):
 
 def free_cpus():
     """CPUs of the running Ray that nobody holds; waits a little for what is being given back."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (free := ray.available_resources().get("CPU", 0)) < 2 and time.monotonic() < end:
         time.sleep(0.1)
     return free
