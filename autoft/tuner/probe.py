@@ -279,10 +279,10 @@ class _Probe:
         if context.reuse is None or loaded.card.depth not in (context.reuse.chosen or ()):
             return
         recipes = {name: self._opening(self.base.override(changes)) for name, changes in options.items()}
-        own, *others = [each for each in (*recipes.values(), *map(self._opening, openings)) if not _solves(each)]
-        tree = StageTree(context.stages, companions=others)
+        stepped = [each for each in (*recipes.values(), *map(self._opening, openings)) if not _solves(each)]
+        tree = StageTree(context.stages, companions=stepped[1:])
         known = [each for each in openings if all(stage.head_only for stage in each.stages)]
-        for recipe in (own, *filter(_solves, (*recipes.values(), *known))):
+        for recipe in (*stepped[:1], *filter(_solves, (*recipes.values(), *known))):
             self._train(recipe, cache, tree)
         keys = StageKeys(loaded, context.data, context.objective)
         for name, recipe in recipes.items():

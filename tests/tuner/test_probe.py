@@ -72,6 +72,23 @@ def test_a_budget_that_is_too_short_leaves_it_out_and_says_so(world, context):
     assert PROBE not in ledger.meta()
 
 
+def test_a_base_recipe_that_solves_for_its_head_is_probed_all_the_same(context, tmp_path):
+    solving = [{"name": "head", "fit": "solve", "epochs": 1}, {"name": "tune", "unfreeze": 1, "epochs": 2, "lr": 0.1}]
+    given = {
+        "model.name": "own",
+        "data.test_fraction": 0.0,
+        "stages": solving,
+        "space": {"lr": {**RATES, "low": 0.01, "high": 1.0}},
+    }
+    config = resolve_config(None, [], given)
+    ground = lay_ground(config.base_recipe(), tiny_data(), module=TinyNet(), notify=lambda _text: None)
+    context = replace(context, data=ground.data, seed=ground.recipe.seed)
+    space = search_space(config, ground, None)
+    found = probed(config, space, MemoryLedger(SCORE), context, ground, notify=lambda _text: None)
+    assert set(found.heads) == {"base"}
+    assert found.head == "base"
+
+
 def test_it_can_be_switched_off(world, context):
     config, ground, space = world
     off = config.override({"search.probe": "off"})
