@@ -95,6 +95,8 @@ def test_settings_of_steps_change_no_solution(tiny, tmp_path):
     tiny.finish(world.trainer(tiny.recipe([SOLVE, TUNE]), tree=tree))
     other = tiny.recipe([SOLVE, {**TUNE, "unfreeze": 1}], model={"drop_rate": 0.5})
     assert tiny.finish(world.trainer(other, tree=tree))[0].reused == "stage:head"
+    penalised = tiny.recipe([{**SOLVE, "penalty": 9.0}, TUNE])
+    assert tiny.finish(world.trainer(penalised, tree=tree))[0].reused != "stage:head"
 
 
 @pytest.mark.parametrize("advances", [0, 1, 2])
