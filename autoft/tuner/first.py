@@ -62,7 +62,7 @@ def limited(
     if found is None or found.head is None or found.rates is not None:
         return found
     base = drawable_base(space, ground.recipe)
-    opening = base.override(head_options(space, base).get(found.head or "", {}))
+    opening = base.override(head_options(space, base).get(found.head, {}))
     here = replace(context, device=device_here(context.device))
     return limits_once(ledger, here, base, opening, found, loaded=ground.loaded, deadline=deadline, notify=notify)
 

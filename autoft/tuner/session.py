@@ -212,10 +212,10 @@ def _open(
     )
     look = partial(probed, deadline=clock.deadline, notify=observer.note)
     found = look(config, space, ledger, context, ground) if outlook.predictor else None
-    first = partial(build_policy, config, ground, space, objective, predict=outlook.predict)
+    build = partial(build_policy, config, ground, space, objective, predict=outlook.predict)
     conductor = Conductor(
         ledger=ledger,
-        policy=first(),
+        policy=build(),
         objective=objective,
         clock=clock,
         slots=layout.slots.count,
@@ -229,7 +229,7 @@ def _open(
     observer.started(_plan(config, ground, folder, conductor, outlook))
     confirmation = _confirmation(config, ground, folder, conductor, reserve, retention)
     closing = Closing.of(config, started_at, outlook.reuse, retention)
-    line = _Line(config, ground, space, conductor, outlook, found, first)
+    line = _Line(config, ground, space, conductor, outlook, found, build)
     return _OpenSearch(ground, conductor, outlook, context, closing, confirmation, objectives, line)
 
 
@@ -243,8 +243,7 @@ class _Line:
     conductor: Conductor
     outlook: Outlook
     found: Probed | None
-    first: Callable[..., Policy]
-    """Builds the policy."""
+    build: Callable[..., Policy]
 
     def drawn_up(self, context: WorkerContext) -> WorkerContext:
         """Let the conductor follow the whole policy, with rates that are tried now.
@@ -256,7 +255,7 @@ class _Line:
         look = partial(limited, deadline=conductor.clock.deadline, notify=notify)
         found = look(self.space, conductor.ledger, context, ground, found=self.found)
         portfolio = first_in_line(config, ground, self.space, conductor.ledger, found=found, notify=notify)
-        policy = self.first(portfolio=portfolio, found=found)
+        policy = self.build(portfolio=portfolio, found=found)
         slot_s = conductor.clock.left_s * self.outlook.forecast.layout.slots.count
         policy = for_a_budget(policy, self.outlook.seconds, slot_s=slot_s)
         conductor.follow(policy)
