@@ -1,15 +1,14 @@
 """A stage that trains the head alone in one go: the features are fixed, so its best weights are a convex problem's."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from autoft.data.metrics import Array
-from autoft.errors import ModelError
 from autoft.model import FreezeGuard, LinearHead, in_micro_batches, set_eval
 from autoft.recipe.schema import PENALTY
 from autoft.record import Evaluation
@@ -51,18 +50,23 @@ class SolveStage:
         val = None if train is None else self._features(data.splits.val, should_stop)
         if train is None or val is None:
             return None
-        self._weights = self._solved(train.numpy(), data.targets[data.splits.train])
-        loss = data.task.loss(self._outputs(train), torch.from_numpy(data.targets[data.splits.train])).mean()
+        targets, loss, metrics = data.targets[data.splits.train], math.nan, dict[str, float]()
+        if train.isfinite().all():
+            self._weights = self._solved(train.numpy(), targets)
+            loss = float(data.task.loss(self._outputs(train), torch.from_numpy(targets)).mean())
+            metrics = data.task.metrics(self._outputs(val), data.targets[data.splits.val])
+        diverged = self._diverged(loss, metrics)
         evaluation = ground.evaluation(
             stage=ground.stage,
             index=1,
             step=ground.length,
-            metrics=data.task.metrics(self._outputs(val), data.targets[data.splits.val]),
-            train_loss=float(loss),
+            metrics={} if diverged else metrics,
+            train_loss=loss,
             saved_s=ground.val_source.saved_s(len(train)) + ground.val_source.saved_s(len(val)),
-            diverged=None,
+            diverged=diverged,
         )
-        self.best = Snapshot(evaluation, self._weights, {})
+        if not diverged:
+            self.best = Snapshot(evaluation, self._weights, {})
         return evaluation
 
     def close(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -98,11 +102,6 @@ class SolveStage:
 
     def _solved(self, features: Array, targets: Array) -> dict[str, Tensor]:
         ground, head = self._ground, self._head
-        if not np.isfinite(features).all():
-            raise ModelError(
-                f"stages.{ground.stage.name}.fit: solve: the frozen model gives features that are no finite numbers; "
-                "check the weights and the images, or train with fit: steps"
-            )
         weight, bias = solve_linear(
             ground.data.task,
             features,
@@ -113,6 +112,13 @@ class SolveStage:
         )
         found = {head.weight: torch.from_numpy(weight).float()}
         return found if head.bias is None else {**found, head.bias: torch.from_numpy(bias).float()}
+
+    def _diverged(self, loss: float, metrics: Mapping[str, float]) -> str | None:
+        """What is no number is told as in a stage that takes steps."""
+        watch = self._ground.watch
+        if not math.isfinite(loss):
+            return watch.loss(loss, warming_up=False)
+        return None if math.isfinite(metrics["loss"]) else watch.validation(metrics["loss"])
 
     def _class_weights(self, targets: Array) -> Array | None:
         """The recipe's; a balanced sampler's draws count as often as it draws them."""

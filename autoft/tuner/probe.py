@@ -303,10 +303,12 @@ class _Probe:
             tree=tree,
             fresh=lambda: loaded.reset(drop_rate=recipe.model.drop_rate, drop_path_rate=recipe.model.drop_path_rate),
         )
-        while not trainer.done:
-            if not trainer.advance():
-                trainer.close()
-                raise OutOfTimeError
+        try:
+            while not trainer.done:
+                if not trainer.advance():
+                    raise OutOfTimeError
+        finally:
+            trainer.close()
 
     def _rates(self, prepared: Prepared, opening: Recipe) -> RateLimits:
         """Range tests above the boundaries at which activations are kept, from the head that ``opening`` came to."""

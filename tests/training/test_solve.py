@@ -134,6 +134,18 @@ def test_what_to_run_again_keeps_it_as_it_is(tiny):
     assert fixed_length(recipe, curve, objective).stages[0] == recipe.stages[0]
 
 
+@pytest.mark.parametrize(("place", "told"), [(5, "the training loss is nan"), (20, "the validation loss is nan")])
+def test_features_that_are_no_numbers_are_a_divergence(tiny, place, told):
+    data = tiny.vectors(train=20, val=15)
+    data.items.read(slice(None))["input"][place] = np.nan
+    trainer = tiny.world(data, nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))).trainer(
+        tiny.recipe([SOLVE, {**TUNE, "unfreeze": 1}])
+    )
+    (last,) = tiny.finish(trainer)
+    assert last.diverged == told
+    assert trainer.done
+
+
 def test_a_head_that_is_not_linear_is_refused_by_name(tiny):
     with pytest.raises(ConfigError, match=r"stages.head.fit: solve needs a head that is one linear layer"):
         tiny.world(tiny.vectors(), tiny.opaque()).trainer(tiny.recipe([SOLVE]))
