@@ -193,6 +193,8 @@ class ConductedScheduler(TrialScheduler):
         if self._conductor.hear(trial.config["number"], report) is Action.CONTINUE:
             return str(TrialScheduler.CONTINUE)
         self._stopped.add(trial.trial_id)
+        if actor := trial.temporary_state.ray_actor:
+            actor.rest.remote()
         return str(TrialScheduler.STOP)
 
     @contextmanager

@@ -128,6 +128,10 @@ class TrialActor(tune.Trainable):
         """Train to the next evaluation; the scheduler ends the trial, never the actor."""
         return {REPORT: json.dumps(self._worker.step().plain())}
 
+    def rest(self) -> None:
+        """The trial does not go on here: hold nothing that others may wait for until the next one comes."""
+        self._worker.rest()
+
     def cleanup(self) -> None:
         """End the other ranks with this one."""
         if self._team:

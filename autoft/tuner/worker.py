@@ -137,7 +137,8 @@ class Worker:
         self._untold: Curve = ()
         self._folder: Path | None = None
         self._work: Work | None = None
-        self._failed = Report()
+        self._rested = Report()
+        """What is told where there is no trainer: how the trial ended."""
         self._lost: LostRankError | None = None
 
     def begin(
@@ -155,7 +156,7 @@ class Worker:
         not have heard of them. ``run`` makes it a confirmation run: with its held-out items, in a folder of its own.
         It stops training at ``until``, in seconds since the epoch.
         """
-        self._work, self._untold, self._failed, self._lost = Work(number, recipe, run, until), (), Report(), None
+        self._work, self._untold, self._rested, self._lost = Work(number, recipe, run, until), (), Report(), None
         try:
             self._folder = self._bench.context.folder(self._work)
             if not self._is_driver:
@@ -176,14 +177,14 @@ class Worker:
         if self._lost:
             raise self._lost
         if self._trainer is None or self._folder is None or self._work is None:
-            return self._failed
+            return self._rested
         try:
             report = self._next(self._trainer, self._work, self._folder)
             held_out = self._bench.held_out(self._work) if report.done and not report.out_of_time else None
             if held_out and self._trainer:
                 keep_outcome(self._trainer, held_out, self._bench.context.objective, self._folder)
         except LostRankError:
-            self._let_go()
+            self.rest()
             raise
         except Exception as error:  # noqa: BLE001 - the trial boundary
             report = self._crashed(error)
@@ -192,7 +193,7 @@ class Worker:
 
     def _take_up(self, work: Work, folder: Path) -> StagedTrainer:
         """A trainer, on all ranks, that goes on from the trial's checkpoint."""
-        self._let_go()
+        self.rest()
         self._team.begin(work)
         self._trainer = self._bench.trainer(work, ranks=self._team.ranks)
         self._trainer.restore(folder / "checkpoint")
@@ -227,8 +228,11 @@ class Worker:
             self._bench.notes.append(note)
         return bool(note)
 
-    def _let_go(self) -> None:
-        """Drop the trainer and the memory it holds."""
+    def rest(self) -> None:
+        """Drop the trainer with all it holds: memory, and stages of the tree that other trials may wait for.
+
+        To be called when a trial that could go on does not: the next one may be long in coming.
+        """
         if self._trainer:
             self._trainer.close()
             self._trainer = None
@@ -236,14 +240,14 @@ class Worker:
             give_back()
 
     def _crashed(self, error: Exception) -> Report:
-        self._let_go()
+        self.rest()
         text = f"{type(error).__name__}: {error}".strip().rstrip(":")
         refused = isinstance(error, StorageError)
-        self._failed = Report(refused=str(error), done=True) if refused else Report(crash=text, done=True)
+        self._rested = Report(refused=str(error), done=True) if refused else Report(crash=text, done=True)
         with suppress(StorageError):  # the disk that refuses this is most likely the cause that is told
             if self._folder:
                 write_text(self._folder / "error.txt", "".join(traceback.format_exception(error)))
-        return self._failed
+        return self._rested
 
 
 def _starved(cause: Exception, kernel_kills_before: int) -> bool:

@@ -44,7 +44,12 @@ def a_trial(path, status=Trial.RUNNING, told="", failures=0):
     (path / "error.txt").write_text(f"Failure # 1 (a node)\nFailure # {failures}\n{told}\n")
     facts = types.SimpleNamespace(num_failures=failures)
     return types.SimpleNamespace(
-        trial_id="a", status=status, config={"number": 7}, run_metadata=facts, error_file=str(path / "error.txt")
+        trial_id="a",
+        status=status,
+        config={"number": 7},
+        run_metadata=facts,
+        error_file=str(path / "error.txt"),
+        temporary_state=types.SimpleNamespace(ray_actor=None),
     )
 
 
@@ -164,7 +169,7 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_is_out_of_time(tmp_path, mon
     conductor = Listening()
     conductor.hear = lambda number, report: heard.append((number, report))
     trial = a_trial(tmp_path)
-    trial.config["until"], trial.temporary_state = 10.0, types.SimpleNamespace(ray_actor="its actor")
+    trial.config["until"], trial.temporary_state.ray_actor = 10.0, "its actor"
     scheduler, tune = ConductedScheduler(conductor), types.SimpleNamespace(get_trials=lambda: [trial])
     for now[0] in (0.0, 60.0, 80.0, 81.0):
         assert scheduler.choose_trial_to_run(tune) is None

@@ -400,3 +400,13 @@ def test_dictionary_inputs_and_regression_are_searched(tmp_path):
     assert {"mae", "r2"} <= set(result.summary["test"])
     assert result.best_recipe.provenance.weights == result.summary["gains"]["kept"]
     assert ("test_plain" in result.summary) == (result.summary["gains"]["kept"] is not None)
+
+
+def test_a_model_that_only_diverges_ends_its_search_with_the_cause(tmp_path):
+    broken = TinyNet()
+    torch.nn.init.constant_(broken.block1[0].weight, float("nan"))
+    with pytest.raises(SearchFailedError, match="no trial came to a result: the training loss is nan"):
+        search(tmp_path, model=broken, num_samples=8, overrides={"resources.max_concurrent_trials": 2})
+    trials = pd.read_csv(tmp_path / "tiny/trials.csv")
+    assert set(trials.state) == {"PRUNED"}
+    assert set(trials.reason) == {"diverged"}

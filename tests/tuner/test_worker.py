@@ -1,7 +1,9 @@
 """A worker in this process: checkpoints, crashes, and what a killed driver did not hear."""
 
+import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -32,8 +34,9 @@ def ground():
     return lay()
 
 
-def a_worker(ground, folder, team=None):
-    context = worker_context(ground, Objective("accuracy", "max"), folder, threads=1, device="cpu", reuse=None)
+def a_worker(ground, folder, team=None, stages=None):
+    objective = Objective("accuracy", "max")
+    context = worker_context(ground, objective, folder, threads=1, device="cpu", reuse=None, stages=stages)
     return Worker(lambda: context, team)
 
 
@@ -71,6 +74,21 @@ def test_a_trial_stops_when_its_time_is_up_and_goes_on_when_there_is_more(ground
     assert (report.out_of_time, report.done, report.evaluations) == (True, True, ())
     worker.begin(0, ground.recipe.full())
     assert [each.index for each in reports(worker)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("weight", [0.5, float("nan")], ids=["stopped", "diverged"])
+def test_a_worker_that_rests_keeps_no_stage_from_others(tmp_path, weight):
+    module = TinyNet()
+    torch.nn.init.constant_(module.block1[0].weight, weight)
+    recipe = Recipe.parse(RECIPE, where="test").override({"stages.head.epochs": 2})
+    ground = lay_ground(recipe, tiny_data(), module=module, notify=lambda _text: None)
+    first, second = (a_worker(ground, tmp_path, stages=tmp_path / "stages") for _ in range(2))
+    first.begin(0, ground.recipe.full())
+    (evaluation,) = first.step().evaluations
+    assert (evaluation.stage, bool(evaluation.diverged)) == ("head", math.isnan(weight))
+    first.rest()
+    second.begin(1, ground.recipe.full(), until=time.time() + 10)
+    assert len(second.step().evaluations) == 1
 
 
 @pytest.mark.parametrize("steps", [1, 2])
