@@ -1,4 +1,4 @@
-"""The commands that README.md shows are run, in order, with a small budget."""
+"""The commands that README.md and the pages of docs/ show are run, in order, with a small budget."""
 
 import os
 import re
@@ -13,14 +13,34 @@ from PIL import Image
 
 from autoft.tuner.tables import HISTORY_COLUMNS, TRIAL_COLUMNS
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+}
+README = PAGES["README.md"]
+TEXT = "\n".join(PAGES.values())
 
 
-def fenced(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def fenced(language, text=TEXT):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in fenced("sh") for line in block.splitlines() if line.strip()]
+def commands(text):
+    return [line for block in fenced("sh", text) for line in block.splitlines() if line.strip()]
+
+
+def links(text):
+    return re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+
+
+def sections(text):
+    """The names by which links reach the headings of a page."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 PLAIN = [f"--set={part}=off" for part in ("confirm", "search.probe", "search.gains", "search.forgetting")]
 SMALL = {
     "search": [
@@ -37,7 +57,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, photos):
-    """A user's folder, as README.md supposes it: photos/ and search.yaml, and the run of make demo."""
+    """A user's folder, as the pages suppose it: photos/ and search.yaml, and the run of make demo."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(photos, folder / "photos")
     Image.new("RGB", (48, 32)).save(folder / "new.jpg")
@@ -66,7 +86,7 @@ def shortened(command):
 
 
 def test_the_readme_shows_all_verbs():
-    shown = {shlex.split(command)[1] for command in COMMANDS}
+    shown = {shlex.split(command)[1] for command in commands(README)}
     assert {"plan", "search", "resume", "best", "train", "groups"} <= shown
 
 
@@ -78,8 +98,8 @@ def demo_command(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_runs(command, run, root):
+@pytest.mark.parametrize("command", commands(TEXT))
+def test_a_command_of_the_pages_runs(command, run, root):
     done = run(shortened(demo_command(root) if command == "make demo" else command))
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -101,17 +121,36 @@ def test_the_search_of_the_readme_runs_from_python(run, workspace):
     assert (workspace / "best.yaml").is_file()
 
 
-def test_what_the_readme_links_to_is_there(root):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (root / link).exists()] == []
+def leads_somewhere(link, page):
+    """Whether a link of a page, relative to the folder that the page is in, reaches a file and its section."""
+    name, _, section = link.partition("#")
+    target = (page.parent / name) if name else page
+    return target.exists() and (not section or section in sections(target.read_text(encoding="utf-8")))
 
 
-def test_the_readme_names_every_shipped_search_space(root):
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_is_there(page, root):
+    found = links(PAGES[page])
+    assert found
+    assert [link for link in found if not leads_somewhere(link, root / page)] == []
+
+
+def test_the_check_of_links_sees_what_is_not_there(root):
+    page = root / "README.md"
+    assert leads_somewhere("docs/search.md#retention", page)
+    assert not leads_somewhere("docs/search.md#no-section", page)
+    assert not leads_somewhere("search.md", page)
+
+
+def test_the_readme_leads_to_every_page():
+    assert {page for page in PAGES if page != "README.md"} <= {link.partition("#")[0] for link in links(README)}
+
+
+def test_the_pages_name_every_shipped_search_space(root):
     names = {path.stem for path in (root / "search_spaces").glob("*.yaml")}
-    assert {name for name in names if f"`{name}`" not in README} == set()
+    assert {name for name in names if f"`{name}`" not in TEXT} == set()
 
 
-def test_the_readme_names_the_columns_of_the_tables():
-    assert f"`{', '.join(TRIAL_COLUMNS)}`" in README
-    assert f"`{', '.join(HISTORY_COLUMNS)}`" in README
+def test_the_pages_name_the_columns_of_the_tables():
+    assert f"`{', '.join(TRIAL_COLUMNS)}`" in TEXT
+    assert f"`{', '.join(HISTORY_COLUMNS)}`" in TEXT

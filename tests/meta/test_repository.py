@@ -16,6 +16,10 @@ EXPECTED = {
     "LICENSE",
     "Makefile",
     "README.md",
+    "docs/cluster.md",
+    "docs/figures.md",
+    "docs/how-do-i.md",
+    "docs/search.md",
     "pyproject.toml",
 }
 

@@ -1,4 +1,4 @@
-"""A model file says how it is used, and the README's lines for that are right."""
+"""A model file says how it is used, and the lines for that in README.md and docs/ are right."""
 
 import json
 import re
@@ -16,8 +16,9 @@ from autoft.training import save_model
 from autoft.tuner.prepare import lay_ground
 from autoft.tuner.usage import usage
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+PAGES = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))))
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 (PROGRAM,) = (block for block in BLOCKS if "safe_open" in block)
 
 
@@ -47,7 +48,7 @@ def photos(tmp_path):
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
-def test_the_lines_of_the_readme_give_what_the_search_has_measured(photos, tmp_path, monkeypatch, capsys, resize):
+def test_the_lines_of_the_pages_give_what_the_search_has_measured(photos, tmp_path, monkeypatch, capsys, resize):
     ground = ground_of(photos, resize=resize)
     (tmp_path / "runs/photos").mkdir(parents=True)
     about = written(ground, tmp_path / "runs/photos/best_model.safetensors")
