@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ def _own_width(config: ModelConfig) -> int:
     return int(getattr(pretrained_cfg(config.name), "num_classes", 0) or 1000)
 
 
+@lru_cache(maxsize=8)
 def build_card(config: ModelConfig, *, image_size: int | None = None) -> ModelCard:
     """The card of a timm model: nothing is downloaded and, where the model allows it, nothing is computed.
 

@@ -24,6 +24,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from autoft.lazily import much_imported
 from autoft.tuner import fork_client
 
 _MODULES = ("autoft.tuner.worker", "autoft.tuner.supply", "autoft.tuner.confirmation.runs")
@@ -83,8 +84,9 @@ def serve(folder: str, listener: int) -> str:
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(fileno=listener) as server:
-        for module in (*_MODULES, *_OF_RAY):
-            importlib.import_module(module)
+        with much_imported():
+            for module in (*_MODULES, *_OF_RAY):
+                importlib.import_module(module)
         gc.collect()
         gc.freeze()
         while True:

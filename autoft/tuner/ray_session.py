@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 import ray
@@ -197,6 +198,7 @@ class RaySession:
         except Exception as error:  # noqa: BLE001 - carried to the thread that waits
             self._error = error
         self._up.set()
+        import_module("autoft.tuner.ray_runner")  # Ray Tune, while the driver measures and probes
         self._over.wait()
 
 

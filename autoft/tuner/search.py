@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoft.data import check_named
 from autoft.errors import AutoftError, ConfigError, DataError
+from autoft.lazily import much_imported
 from autoft.recipe import parse_assignment
 from autoft.tuner.config import SearchConfig, resolve_config
 from autoft.tuner.fork_server import begin
@@ -158,7 +159,8 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
         check_named(source)
     began = time.time() if started_at is None else started_at
     begin(given.address)
-    from autoft.tuner.session import run_search
+    with much_imported():
+        from autoft.tuner.session import run_search
 
     return run_search(config, given, observer, began)
 

@@ -50,7 +50,6 @@ from autoft.tuner.prepare import (
 )
 from autoft.tuner.probe import Probed
 from autoft.tuner.quota import CheckpointKeeper, default_quota
-from autoft.tuner.ray_runner import run_on_ray
 from autoft.tuner.ray_session import RaySession, ray_session
 from autoft.tuner.recorded import recorded_task
 from autoft.tuner.reserve import Passes, Reserve
@@ -138,6 +137,8 @@ class _OpenSearch:
             context = self.line.drawn_up(context)
             now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
             alive = partial(ray.check, folder.resuming)
+            from autoft.tuner.ray_runner import run_on_ray  # Ray's own thread has imported it meanwhile
+
             run_on_ray(
                 relay, context, slots, folder.scratch, supply=supply, room=now, alive=alive, borrowed=ray.borrowed
             )
