@@ -19,9 +19,6 @@ from autoft.tuner.units import UnitCounter
 from autoft.tuner.warm_start import DEPTH, carried_over, earlier_study
 from autoft.tuner.worker import WorkerContext
 
-_UNLIKELY = 2.0
-"""A recipe that the probe expects little of comes where one of so many times its cost would."""
-
 _AT_ONCE = 0.25
 """Of the time for trials, on all slots together: what a baseline may take of it before anything else is tried."""
 
@@ -78,9 +75,9 @@ def first_in_line(
 ) -> tuple[Named, ...]:
     """What the study keeps, else an earlier search's winners and the portfolio, of which the cheapest comes first.
 
-    The portfolio's recipes start from the head that was the probe's best. One that begins from features which are worse
-    than those further down, or at a rate that broke the probe's training, waits until twice its cost, and is never left
-    out.
+    The portfolio's recipes start from the head that was the probe's best. Where features further down are better than
+    those at the top, one that trains no more than the groups above them waits, as does one at a rate that broke the
+    probe's training: until twice its cost, and until most of the others have been started. None is left out.
 
     Raises:
         UnknownNameError: the earlier search is not known.
@@ -95,9 +92,9 @@ def first_in_line(
     units = UnitCounter(model, ground.data)
     rates = found and found.rates
 
-    def cost(recipe: Recipe) -> float:
-        unlikely = trained_groups(recipe, model) < needed or (rates and rates.exceeded(recipe, model))
-        return units.total(recipe) * (_UNLIKELY if unlikely else 1.0)
+    def unlikely(recipe: Recipe) -> bool:
+        worse = 0 < trained_groups(recipe, model) <= needed
+        return worse or bool(rates and rates.exceeded(recipe, model))
 
     def made() -> tuple[Named, ...]:
         before = earlier_study(config)
@@ -105,7 +102,7 @@ def first_in_line(
         head = _best_head(space, ground.recipe, found)
         shipped = [(name, drawable(space, one, head) or one) for name, one in shipped_portfolio(config, ground, space)]
         known = [recipe for _, recipe in baselines_of(ground)]
-        return without_repeats((*earlier, *in_order(shipped, cost)), model, known=known)
+        return without_repeats((*earlier, *in_order(shipped, units.total, unlikely)), model, known=known)
 
     return kept_portfolio(ledger, space, made)
 

@@ -1,6 +1,7 @@
 """The portfolio of a search: which recipes it tries after its baselines, and in which order."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any, TypeAlias
 
 from autoft.errors import AutoftError
@@ -13,6 +14,9 @@ from autoft.study import Ledger
 
 PORTFOLIO = "portfolio"
 """Where a study keeps it: a resumed search goes on with the order that it began with."""
+
+_UNLIKELY = 2.0
+"""A recipe that is unlikely to win comes where one of so many times its cost would, at the earliest."""
 
 Named: TypeAlias = tuple[str, Recipe]
 
@@ -37,9 +41,19 @@ def without_repeats(recipes: Iterable[Named], model: Grouped, *, known: Iterable
     return tuple(kept)
 
 
-def in_order(recipes: Sequence[Named], cost: Callable[[Recipe], float]) -> tuple[Named, ...]:
-    """The cheapest first, as they were where the cost is the same."""
-    return tuple(sorted(recipes, key=lambda named: cost(named[1])))
+def in_order(
+    recipes: Sequence[Named],
+    cost: Callable[[Recipe], float],
+    unlikely: Callable[[Recipe], bool] = lambda _recipe: False,
+) -> tuple[Named, ...]:
+    """The cheapest first, as they were where the cost is the same; what is unlikely to win comes later.
+
+    It waits until one of twice its cost would be tried, and until half of the others have been.
+    """
+    costs = {name: (cost(recipe), unlikely(recipe)) for name, recipe in recipes}
+    half = median([own for own, late in costs.values() if not late] or [0.0])
+    places = {name: (max(_UNLIKELY * own, half) if late else own, late) for name, (own, late) in costs.items()}
+    return tuple(sorted(recipes, key=lambda named: places[named[0]]))
 
 
 def kept_portfolio(ledger: Ledger, space: SearchSpace, make: Callable[[], Sequence[Named]]) -> tuple[Named, ...]:

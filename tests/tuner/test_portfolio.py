@@ -61,6 +61,25 @@ def test_the_cheapest_come_first_and_ties_keep_their_order():
     assert by_depth[-1][0] == "full_regularised"
 
 
+def test_what_is_unlikely_to_win_waits_for_half_of_the_others_and_for_one_of_twice_its_cost():
+    recipes, costs = made(), {"last_group": 1.0, "last_two": 2.0, "all_but_stem": 8.0, "full_regularised": 9.0}
+
+    def order(*unlikely):
+        late = [recipe for name, recipe in recipes if name in unlikely]
+        by_recipe = [(recipe, costs.get(name, 3.0)) for name, recipe in recipes]
+        cost = lambda given: next(own for recipe, own in by_recipe if recipe is given)  # noqa: E731
+        return [name for name, _ in in_order(recipes, cost, lambda recipe: recipe in late)]
+
+    half = ["half_bold", "half_bold_frozen_norm", "half_gentle"]
+    assert order()[:5] == ["last_group", "last_two", *half]
+    assert order("last_group", "last_two") == [*half, "last_group", "last_two", "all_but_stem", "full_regularised"]
+    assert order("half_bold") == [
+        *("last_group", "last_two", *half[1:]),
+        *("half_bold", "all_but_stem", "full_regularised"),
+    ]
+    assert sorted(order(*(name for name, _ in recipes))) == sorted(name for name, _ in recipes)
+
+
 def policy_of(portfolio, **changes):
     _, base, space = world()
     build = {"space": space, "base": base, "objective": SCORE, "seed": 0}
