@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
@@ -22,9 +23,9 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the live tensors after the stage's ``step``-th step (1 for the first)."""
-        share = 1.0 - min(self._decay, (1 + step) / (10 + step))
-        for name, average in self.values.items():
-            average.lerp_(self._live[name].detach(), share)
+        decay = min(self._decay, (1 + step) / (10 + step))
+        live = [self._live[name].detach() for name in self.values]
+        get_ema_multi_avg_fn(decay)(list(self.values.values()), live, step)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
