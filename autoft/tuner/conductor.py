@@ -25,6 +25,7 @@ from autoft.record import (
 )
 from autoft.study import Ledger
 from autoft.tuner.observer import Observer
+from autoft.tuner.predict import off_by, planned_s
 from autoft.tuner.thaw import Thaw
 from autoft.tuner.worker import Report
 
@@ -233,12 +234,16 @@ class Conductor:
         until = self._given[number] = self.clock.deadline
         return Assignment(number, record.proposal.recipe, len(record.curve), until=until)
 
-    def _go_on_with(self) -> int | None:
-        """A trial that was interrupted, else a paused one that is due; None if there is neither."""
+    def _go_on_with(self, *, last: bool = False) -> int | None:
+        """A trial that was interrupted, else a paused one that is due; None if there is neither.
+
+        Args:
+            last: more of the paused ones are due, because nothing new is started.
+        """
         self._judge_late()
         if self._waiting:
             number = self._waiting.pop(0)
-        elif due := self.policy.thaw(self.records, last=self._all_drawn):
+        elif due := self.policy.thaw(self.records, last=last or self._all_drawn):
             number = due.number
         else:
             return None
@@ -259,14 +264,21 @@ class Conductor:
             self._pause(number, decision)
 
     def _start(self) -> int | None:
-        """A new trial; when the policy has no recipe any more, a paused one that is due for that."""
+        """A new trial; in its place a paused one where there is no recipe any more, or none that time is left for."""
         if self._all_drawn:
             return None
         proposal = self.policy.next(self.records)
-        if proposal is not None:
-            return self.ledger.start(proposal)
-        self._all_drawn = True
-        return self._go_on_with()
+        self._all_drawn = proposal is None
+        if proposal is None or not self._comes_to_its_end(proposal):
+            number = self._go_on_with(last=True)
+            if number is not None or proposal is None:
+                return number
+        return self.ledger.start(proposal)
+
+    def _comes_to_its_end(self, proposal: Proposal) -> bool:
+        """Whether there is time for the whole recipe, as far as that is known."""
+        seconds = planned_s(proposal)
+        return seconds is None or seconds * off_by(self.records) <= self.clock.left_s
 
     @unbroken()
     def hear(self, number: int, report: Report) -> Action:

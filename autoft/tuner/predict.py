@@ -9,7 +9,7 @@ from autoft.cache.measure import Speed
 from autoft.data import DataHandle
 from autoft.model import MICRO_BATCH, LoadedModel, padded, plan_stage
 from autoft.recipe import Recipe
-from autoft.record import TrialRecord
+from autoft.record import Proposal, TrialRecord
 from autoft.training.lengths import length_in_steps
 from autoft.training.needs import boundaries_of
 from autoft.training.source import can_train_from_cache
@@ -78,6 +78,14 @@ class Predictor:
         if cached:
             return rows * self.speed.row_bytes[boundary - 1] / self.machine.bytes_per_s
         return rows * self.machine.item_s + in_micro_batches * sum(self.speed.forward_s[:boundary])
+
+
+def planned_s(proposal: Proposal) -> float | None:
+    """Predicted seconds of a recipe's whole length; None where nothing was predicted, or a stage is long by steps."""
+    stages, per_epoch = proposal.recipe["stages"], proposal.predicted
+    if not per_epoch or not all(stage.get("epochs") for stage in stages):
+        return None
+    return math.fsum(stage["epochs"] * per_epoch.get(stage["name"], 0.0) for stage in stages)
 
 
 def predicted_s(record: TrialRecord) -> float | None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,11 +33,12 @@ class ScriptedPolicy:
 
     pauses = True
 
-    def __init__(self, trials, pauses=(), due=(), due_at_last=()):
+    def __init__(self, trials, pauses=(), due=(), due_at_last=(), predicted=None):
         self.trials, self.where, self.due, self.due_at_last = trials, set(pauses), list(due), list(due_at_last)
+        self.predicted = predicted or {}
 
     def next(self, records):
-        return Proposal(RECIPE, "scripted") if len(records) < self.trials else None
+        return Proposal(RECIPE, "scripted", predicted=self.predicted) if len(records) < self.trials else None
 
     def judge(self, record, records, *, done=False):
         return PAUSE if (record.number, len(record.curve)) in self.where else Decision()
@@ -127,6 +129,34 @@ def test_a_space_without_recipes_left_is_the_end_that_loosens_thaws():
     assert conductor.next_trial() == Assignment(0, RECIPE, known=1)
 
 
+@pytest.mark.parametrize(
+    ("left_s", "predicted_s", "due", "number"),
+    [
+        pytest.param(29.0, 10.0, [0], 0, id="no time for three epochs: the paused one goes on"),
+        pytest.param(31.0, 10.0, [0], 1, id="time for all of it"),
+        pytest.param(29.0, 10.0, [], 1, id="nothing paused is worth it: what can be done of it"),
+        pytest.param(29.0, None, [0], 1, id="nobody knows what it takes"),
+        pytest.param(math.inf, 10.0, [0], 1, id="no budget"),
+    ],
+)
+def test_a_recipe_that_no_time_is_left_for_waits_for_what_is_paused(left_s, predicted_s, due, number):
+    predicted = {} if predicted_s is None else {"tune": predicted_s}
+    policy = ScriptedPolicy(3, pauses=[(0, 1)], due_at_last=due, predicted=predicted)
+    conductor = conduct(policy, clock=Clock(0.0, deadline=left_s + 1.0, now=lambda: 1.0))
+    conductor.next_trial()
+    conductor.hear(0, report(1))
+    assert conductor.next_trial().number == number
+
+
+def test_how_long_a_recipe_takes_is_judged_by_how_long_the_others_took():
+    policy = ScriptedPolicy(3, pauses=[(0, 1)], due_at_last=[0], predicted={"tune": 10.0})
+    conductor = conduct(policy, clock=Clock(0.0, deadline=41.0, now=lambda: 1.0))
+    conductor.next_trial()
+    slow = replace(report(1).evaluations[0], compute_s=15.0)
+    conductor.hear(0, Report(evaluations=(slow,)))
+    assert conductor.next_trial().number == 0, "half as long again: 45 seconds, and 40 are left"
+
+
 def test_nothing_is_thawed_after_the_deadline():
     time = itertools.count(0.0, 10.0)
     clock = Clock(0.0, deadline=35.0, now=lambda: next(time))
@@ -176,7 +206,30 @@ def test_an_interruption_leaves_pauses_as_they_are_and_the_next_start_can_thaw_t
 def tune_trial(trial_id, failures=0):
     facts = SimpleNamespace(num_failures=failures)
     told = {"config": {"number": 0}, "run_metadata": facts, "error_file": None, "status": "RUNNING"}
-    return SimpleNamespace(trial_id=trial_id, **told)
+    return SimpleNamespace(trial_id=trial_id, temporary_state=SimpleNamespace(ray_actor=Actor()), **told)
+
+
+class Actor:
+    """Counts how often it was told to rest."""
+
+    def __init__(self):
+        self.rested = 0
+
+    @property
+    def rest(self):
+        return SimpleNamespace(remote=self._rest)
+
+    def _rest(self):
+        self.rested += 1
+
+
+def test_a_worker_is_told_to_rest_when_its_trial_does_not_go_on_and_not_before():
+    scheduler = ConductedScheduler(conduct(ScriptedPolicy(1, pauses=[(0, 2)])))
+    scheduler._conductor.next_trial()
+    trial = tune_trial("first")
+    for index, rested in ((1, 0), (2, 1)):
+        scheduler.on_trial_result(None, trial, {REPORT: json.dumps(report(index).plain())})
+        assert trial.temporary_state.ray_actor.rested == rested
 
 
 def test_the_end_of_an_old_tune_trial_says_nothing_of_the_thawed_one():

@@ -1,6 +1,7 @@
 """Freeze-thaw halving: who pauses, who is thawed, and that nothing but the records decides."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,14 @@ class TestJudge:
     def test_the_first_at_a_rung_waits_for_others_unless_no_more_will_come(self):
         assert halving().judge(trial(0, [0.9] * 2), []).text.endswith("none of them goes on")
         assert halving().judge(trial(0, [0.9] * 2), [], last=True) == CONTINUE
+
+    def test_baselines_take_nobodys_place(self):
+        baselines = [replace(one, proposal=replace(one.proposal, origin="baseline:b")) for one in at_rung(*[0.9] * 6)]
+        others = [replace(one, number=10 + one.number) for one in at_rung(0.1, 0.2)]
+        decision = halving().judge(trial(20, [0.3] * 2), [*baselines, *others])
+        assert decision == CONTINUE, "the first of three, behind six baselines"
+        assert halving().thaw([*baselines, *others, trial(20, [0.3] * 2, WAITING)]).number == 20
+        assert halving().thaw(baselines) is None
 
     def test_turns_with_the_direction(self):
         others = at_rung(0.1, 0.2, 0.3, 0.4, 0.5)
