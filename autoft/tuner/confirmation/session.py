@@ -118,7 +118,8 @@ class Confirmation:
         told = [plan.left_out, *(f"trial {number} diverged or crashed with a fresh seed" for number in sorted(failed))]
         if verdict is None:
             return {**nothing, "why": _joined("the best by validation stays: too few runs came to their end", *told)}
-        plain = plain_verdict(verdict)
+        best = plan.candidates[0]
+        plain = plain_verdict(verdict, best=None if best in failed else best)
         dropped = [one for one in entrants if one not in verdict.entrants and one.trial not in failed]
         if dropped or len(verdict.runs) < plan.runs:
             told.append("the time budget ended before all runs did")

@@ -178,16 +178,26 @@ def judge(
     return Verdict(tuple(alive), outcomes, objective, groups, tuple(runs))
 
 
-def plain_verdict(verdict: Verdict) -> dict[str, Any]:
-    """The choice as summary.json has it."""
-    winner = verdict.winner
+def plain_verdict(verdict: Verdict, *, best: int | None = None) -> dict[str, Any]:
+    """The choice as summary.json has it.
+
+    Args:
+        verdict: on those that came through.
+        best: the trial that is the best by validation and has not failed. Where it did not come through, for lack of
+            time, nobody has beaten it: ``winner`` is None.
+    """
+    winner: int | None = verdict.winner.trial
+    told = why(verdict)
+    if best is not None and all(one.trial != best for one in verdict.entrants):
+        winner = None
+        told = f"trial {best}, the best by validation, stays: there was no time for its run to come to its end; {told}"
     return {
         "runs": len(verdict.runs),
         "held_out_items": len(verdict.items()),
         "score": score_name(verdict.objective.metric),
         "candidates": [_candidate(verdict, one) for one in verdict.entrants],
-        "winner": winner.trial,
-        "why": why(verdict),
+        "winner": winner,
+        "why": told,
         "unfreezing": {name: _bought(verdict, name, base) for name, base in _BASES.items()},
     }
 

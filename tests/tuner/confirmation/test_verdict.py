@@ -54,6 +54,20 @@ def test_the_simplest_within_one_standard_error_wins_and_the_reason_says_so():
     assert "which did not win" in bought["text"]
 
 
+def test_who_had_no_time_to_run_again_has_not_been_beaten():
+    judged = judge((FROZEN, STANDARD), outcomes({0: 60, 1: 75}), frozenset(), ACCURACY)
+    cut = plain_verdict(judged, best=5)
+    assert cut["winner"] is None
+    assert cut["why"] == (
+        "trial 5, the best by validation, stays: there was no time for its run to come to its end; trial 1 is the best "
+        "of 2 on 200 held-out items, 2 runs of each"
+    )
+    assert {**cut, "winner": 1, "why": ""} == {**plain_verdict(judged), "why": ""}, (
+        "what was found is told all the same"
+    )
+    assert plain_verdict(judged, best=0) == plain_verdict(judged), "it was beaten by one that has run"
+
+
 def test_who_failed_is_out_and_nobody_is_called_a_winner_alone():
     assert verdict({0: 60, 1: 75}, failed=frozenset({5}))["winner"] == 1
     assert judge((DEEP, FROZEN), outcomes({0: 60}), frozenset({5}), ACCURACY) is None
