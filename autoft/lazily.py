@@ -28,7 +28,7 @@ def looked_up(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
 @contextmanager
 def much_imported() -> Iterator[None]:
-    """Around an import of something large: what it makes stays, so that looking for garbage is a tenth of its time."""
+    """Around an import of something large: all that it makes stays, and a search for garbage is a tenth of its time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

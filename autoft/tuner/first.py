@@ -76,8 +76,8 @@ def first_in_line(
     """What the study keeps, else an earlier search's winners and the portfolio, of which the cheapest comes first.
 
     The portfolio's recipes start from the head that was the probe's best. Where features further down are better than
-    those at the top, one that trains no more than the groups above them waits, as does one at a rate that broke the
-    probe's training: until twice its cost, and until most of the others have been started. None is left out.
+    those at the top, one that trains no more than the groups above them is unlikely to win, as is one at a rate that
+    broke the probe's training: they come later (`in_order`), and none is left out.
 
     Raises:
         UnknownNameError: the earlier search is not known.
