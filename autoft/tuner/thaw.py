@@ -85,10 +85,13 @@ class FreezeThaw:
         place, promoted = standing.index(record.number) + 1, self._promoted(len(standing), last=last)
         if place <= promoted:
             return CONTINUE
+        best = f"best {self.objective.metric} {shown(arrivals[rung].score, self.objective)}"
+        where = f"rung {rung + 1} ({self.rung_cost(rung):g} units)"
+        if len(standing) == 1:
+            return pause(NOT_PROMOTED, f"{best} is the first that came to {where}; it waits for others")
         return pause(
             NOT_PROMOTED,
-            f"best {self.objective.metric} {shown(arrivals[rung].score, self.objective)} is {ordinal(place)} of the "
-            f"{len(standing)} trials that came to rung {rung + 1} ({self.rung_cost(rung):g} units); "
+            f"{best} is {ordinal(place)} of the {len(standing)} trials that came to {where}; "
             f"{promoted or 'none'} of them {'goes' if promoted < 2 else 'go'} on",
         )
 

@@ -59,7 +59,9 @@ class TestJudge:
         )
 
     def test_the_first_at_a_rung_waits_for_others_unless_no_more_will_come(self):
-        assert halving().judge(trial(0, [0.9] * 2), []).text.endswith("none of them goes on")
+        alone = halving().judge(trial(0, [0.9] * 2), [])
+        assert alone.text == "best accuracy 0.9 is the first that came to rung 1 (2 units); it waits for others"
+        assert halving().judge(trial(9, [0.9] * 2), at_rung(0.1)).text.endswith("none of them goes on")
         assert halving().judge(trial(0, [0.9] * 2), [], last=True) == CONTINUE
 
     def test_baselines_take_nobodys_place(self):
@@ -93,7 +95,7 @@ class TestJudge:
         cooled = [trial(number, [0.5] * 6, cool={5: 0.5, 6: 1.0}) for number in range(3)]
         assert [judged(length, cooled) == CONTINUE for length in (5, 6, 7)] == [True, True, False]
         assert "4th of the 4" in judged(7, cooled).text
-        assert "1st of the 1" in judged(7, on_the_way).text
+        assert "is the first that came" in judged(7, on_the_way).text
         assert judged(2, on_the_way).rule == judged(2, cooled).rule == "not_promoted"
 
     def test_rungs_lie_in_cost_not_in_evaluations(self):
