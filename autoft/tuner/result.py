@@ -229,11 +229,11 @@ def open_ledger(folder: RunFolder, objective: Objective, storage: str | None) ->
                 "no trials; a run with a search.storage keeps the name it began with: rename its folder back, or start "
                 "anew under another --name"
             )
-    if not folder.exists and ledger.trials():
+    if not folder.exists and (trials := len(ledger.trials())):
         with ledger:
             raise RunError(
                 f"search.storage: {shown_url(ledger.url)} has a study {folder.name!r} of another run, with "
-                f"{len(ledger.trials())} trials; choose another --name, or go on with that run by autoft resume"
+                f"{trials} trial{'s' * (trials != 1)}; choose another --name, or go on with that run by autoft resume"
             )
     return ledger
 

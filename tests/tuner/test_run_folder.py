@@ -26,7 +26,7 @@ def test_a_new_run_does_not_take_over_the_study_of_another_one(tmp_path):
     with OptunaLedger(url, "photos", objective) as ledger:
         ledger.start(Proposal({"stages": []}, "tpe"))
     folder = RunFolder(tmp_path / "mine" / "photos")
-    with pytest.raises(RunError, match="has a study 'photos' of another run, with 1 trials; choose another --name"):
+    with pytest.raises(RunError, match="has a study 'photos' of another run, with 1 trial; choose another --name"):
         open_ledger(folder, objective, url)
     folder.write_config(resolve_config(None, [], {"model.name": "resnet18"}))
     with open_ledger(folder, objective, url) as ledger:
