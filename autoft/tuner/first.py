@@ -93,7 +93,7 @@ def first_in_line(
     rates = found and found.rates
 
     def unlikely(recipe: Recipe) -> bool:
-        worse = 0 < trained_groups(recipe, model) <= needed
+        worse = needed > 0 and trained_groups(recipe, model) <= needed
         return worse or bool(rates and rates.exceeded(recipe, model))
 
     def made() -> tuple[Named, ...]:
