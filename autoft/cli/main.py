@@ -9,6 +9,7 @@ from autoft.cli.best import best
 from autoft.cli.cache import cache
 from autoft.cli.doctor import doctor
 from autoft.cli.edge import guarded
+from autoft.cli.evaluate import evaluate
 from autoft.cli.fetch import fetch
 from autoft.cli.groups import groups
 from autoft.cli.init import init
@@ -31,7 +32,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for verb in (init, plan, search, resume, best, train, predict, groups, submit, jobs, logs, stop, fetch, doctor):
+for verb in (
+    init,
+    plan,
+    search,
+    resume,
+    best,
+    train,
+    predict,
+    evaluate,
+    groups,
+    submit,
+    jobs,
+    logs,
+    stop,
+    fetch,
+    doctor,
+):
     app.command()(verb)
 app.command(hidden=True)(job)
 app.add_typer(cache, name="cache")

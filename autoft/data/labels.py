@@ -11,7 +11,8 @@ from autoft.data.metrics import TaskKind
 from autoft.data.sources.listing import LABEL_SEPARATOR, Listing
 from autoft.errors import DataError
 
-_INTEGER = re.compile(r"-?\d+")
+INTEGER = re.compile(r"-?\d+")
+"""A class name that is a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _numbered(listing: Listing, labels: NDArray[np.int64]) -> Targets:
 
 def _class_order(names: list[str]) -> list[int]:
     """By number when all are integers, else by name."""
-    if all(_INTEGER.fullmatch(name) for name in names):
+    if all(INTEGER.fullmatch(name) for name in names):
         return sorted(range(len(names)), key=lambda index: (int(names[index]), names[index]))
     return sorted(range(len(names)), key=names.__getitem__)
 
@@ -129,8 +130,6 @@ def _regression(listing: Listing) -> Targets:
                 f"{listing.name}: {listing.place(index)} has the label {label!r}, which is not a number; "
                 "correct it, or remove the item"
             )
-    if (values == values[0]).all():
-        raise DataError(f"{listing.name}: all items have the same label {values[0]:g}; there is nothing to learn")
     return Targets(values.astype(np.float32))
 
 

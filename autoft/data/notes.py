@@ -23,8 +23,9 @@ def check_classes(listing: Listing, targets: Targets, kind: TaskKind, plan: Plan
         DataError: names the class.
     """
     if kind != "single_label":
-        if kind == "multi_label" and bool((targets.values == targets.values[0]).all()):
-            raise DataError(f"{listing.name}: all items have the same labels; there is nothing to learn")
+        if bool((targets.values == targets.values[0]).all()):
+            what = f"label {targets.values[0]:g}" if kind == "regression" else "labels"
+            raise DataError(f"{listing.name}: all items have the same {what}; there is nothing to learn")
         return
     given = np.full(len(listing.names), TRAIN) if listing.given is None else listing.given
     counts = np.bincount(targets.values, minlength=len(targets.classes))

@@ -13,7 +13,7 @@ from autoft.data.items import Items, keep
 from autoft.data.labels import Targets, read_labels
 from autoft.data.notes import check_classes, check_none_lost, class_notes, copy_notes, split_notes, usable_items
 from autoft.data.sources import Listing, Source, list_items
-from autoft.data.sources.listing import digest
+from autoft.data.sources.listing import check_given, digest
 from autoft.data.splits import Plan, Population, draw_splits
 from autoft.data.task import Task, regression_task
 from autoft.errors import ConfigError
@@ -52,17 +52,18 @@ def open_data(
     frame = None if config.image_size is None else Frame(config.image_size, config.resize)
     plan = Plan(seed if config.split_seed is None else config.split_seed, config.val_fraction, config.test_fraction)
     listing = list_items(source, frame, kind=config.task, store=store)
+    check_given(listing)
     targets = read_labels(listing, config.task)
     check_classes(listing, targets, config.task, plan)
     if config.augment != "none" and not listing.origin.image:
         raise ConfigError(f"data.augment: {config.augment} needs images, but {listing.name} holds tensors; use none")
     items, readable = keep(listing.origin, listing.names, _key(listing, frame), store, notify=notify)
     usable, lost = usable_items(listing, readable, config.allow_corrupt_fraction)
-    fingerprint = _fingerprint(listing, targets, config.task)
+    found = fingerprint(listing, targets, config.task)
     chosen = _only(_Chosen(listing, targets, items), usable)
     if config.task == "single_label":
         check_none_lost(listing.name, targets, chosen.targets)
-    handle = _handle(chosen, config, plan, fingerprint=fingerprint, lost=lost)
+    handle = _handle(chosen, config, plan, fingerprint=found, lost=lost)
     return replace(handle, content=digest(_key(listing, frame).encode(), usable.tobytes()).hex())
 
 
@@ -135,7 +136,8 @@ def _key(listing: Listing, frame: Frame | None) -> str:
     return f"tensors-{content}"
 
 
-def _fingerprint(listing: Listing, targets: Targets, kind: str) -> str:
+def fingerprint(listing: Listing, targets: Targets, kind: str) -> str:
+    """Names items with their content, labels, groups and given splits."""
     parts: list[Any] = [kind, *targets.classes, targets.values.shape, "", *listing.names, *listing.digests, "given"]
     parts += [] if listing.given is None else listing.given.tolist()
     parts += ["groups"] + ([] if listing.groups is None else listing.groups.tolist())

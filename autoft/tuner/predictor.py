@@ -1,7 +1,7 @@
 """Predictions of a fine-tuned model on new items: the public class Predictor."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,14 +16,18 @@ from autoft.data import Task
 from autoft.data.augment import normalise
 from autoft.data.decode import Frame, quietly
 from autoft.data.items import for_each, reader
+from autoft.data.labelled import Labelled, Origins, labelled
+from autoft.data.sources.listing import TEST, TRAIN, VAL
 from autoft.data.sources.unlabelled import Unlabelled, unlabelled
 from autoft.errors import ConfigError, DataError, ModelError, RunError, WeightsError, described
 from autoft.model import MICRO_BATCH, call, in_micro_batches, model_input, rebuilt
 from autoft.recipe import Config
 from autoft.remote import is_url
 from autoft.training import read_model
+from autoft.tuner.evaluated import Evaluated, evaluated
 from autoft.tuner.inputs import check_device
 from autoft.tuner.place import read_folder
+from autoft.tuner.run_folder import RunFolder
 from autoft.tuner.usage import CROPS
 
 FITTED_MODEL = "model.safetensors"
@@ -60,6 +64,7 @@ class Predictor:
     Example:
         >>> predictor = autoft.Predictor.load("runs/photos")  # doctest: +SKIP
         >>> predictor.predict("new/")  # doctest: +SKIP
+        >>> predictor.evaluate("labelled/").metrics  # doctest: +SKIP
     """
 
     module: nn.Module
@@ -71,6 +76,8 @@ class Predictor:
     mean: tuple[float, ...] = ()
     """Per channel, of pixels from 0 to 1."""
     std: tuple[float, ...] = ()
+    made_from: Origins | None = None
+    """The data of the run that it was loaded from."""
 
     @classmethod
     def load(cls, model: str | Path, *, module: nn.Module | None = None, device: str | None = None) -> Self:
@@ -86,14 +93,15 @@ class Predictor:
             WeightsError: a file that is damaged, or that autoft has not written.
             ModelError: a module of one's own is needed, or does not fit.
         """
-        path = _model_file(model)
+        path, run = _model_file(model)
         about, state = read_model(path)
         try:
             found = _About.parse(about, where=str(path))
         except ConfigError as error:
             raise WeightsError(f"{error}; predict with the version of autoft that has written it") from None
         whole = rebuilt(found.name, found.arguments, state, module=module, where=str(path))
-        return cls.of(whole, about, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return replace(cls.of(whole, about, device=where), made_from=_origins(run) if run else None)
 
     @classmethod
     def of(cls, module: nn.Module, about: Mapping[str, Any], *, device: str | None = None) -> Self:
@@ -131,6 +139,29 @@ class Predictor:
             raise DataError(f"{found.names[0]}: cannot be read as an image, nor can anything else that was given")
         return _table(self.task, found.names, np.array(readable), torch.cat(outputs))
 
+    def evaluate(self, data: Any, *, split: str | None = None) -> Evaluated:
+        """Measure it on items whose labels are known, image by image as the search did.
+
+        Args:
+            data: a folder of class folders, a CSV or parquet manifest, an .npz file, a built-in name, or a map-style
+                Dataset of (input, target). Labels are matched to the model's classes by name.
+            split: only the items that are in it: train, val or test, as the data say, or of the data of the run that
+                the model was loaded from as they were drawn.
+
+        Raises:
+            DataError: no items, none that can be read, or not what the model takes.
+            UnknownNameError: no such source or split, or a class that the model does not know.
+        """
+        found = labelled(data, self.task, self.frame, split=split, made_from=self.made_from)
+        readable: list[bool] = []
+        with quietly(), torch.no_grad():
+            outputs = [self._outputs(part) for part in _parts(found, readable, parallel=found.parallel)]
+        if not outputs:
+            raise DataError(f"{found.names[0]}: cannot be read, nor can any other item of {found.name}; repair them")
+        usable = np.array(readable)
+        table = _table(self.task, found.names, usable, torch.cat(outputs))
+        return evaluated(self.task, found, usable, torch.cat(outputs), table)
+
     def _outputs(self, rows: list[Mapping[str, Any]]) -> Tensor:
         device = next(self.module.parameters()).device
         try:
@@ -145,25 +176,33 @@ class Predictor:
         return outputs
 
 
-def _model_file(model: str | Path) -> Path:
-    """The file that a person means by a run, a folder or a file."""
+def _model_file(model: str | Path) -> tuple[Path, RunFolder | None]:
+    """The file that a person means by a run, a folder or a file; and the run, if it is one."""
     path = Path(model)
     if not is_url(str(model)):
         if not path.is_dir():
-            return path
+            return path, None
         if (path / FITTED_MODEL).is_file():
-            return path / FITTED_MODEL
+            return path / FITTED_MODEL, None
     folder = read_folder(model)
     if not folder.exists:
         raise RunError(f"{folder.place}: is no run, and has no {FITTED_MODEL}; give a run or a model file")
     if not folder.best_model.is_file():
         raise RunError(f"{folder.place}: has no {folder.best_model.name} yet; finish the search with {folder.resuming}")
-    return folder.best_model
+    return folder.best_model, folder
 
 
-def _parts(found: Unlabelled, readable: list[bool]) -> Iterator[list[Mapping[str, Any]]]:
+def _origins(run: RunFolder) -> Origins:
+    split = run.read_split()
+    places = {name: part for part in (TRAIN, VAL, TEST) for name in split.get(part, ())}
+    return Origins(str(split.get("fingerprint")), places)
+
+
+def _parts(
+    found: Unlabelled | Labelled, readable: list[bool], *, parallel: bool = True
+) -> Iterator[list[Mapping[str, Any]]]:
     """What can be read, a micro-batch at a time; ``readable`` is told of each item."""
-    rows = for_each(reader(found), len(found.names))
+    rows = for_each(reader(found), len(found.names), parallel=parallel)
     while part := list(islice(rows, MICRO_BATCH)):
         readable += [row is not None for row in part]
         if kept := [row for row in part if row is not None]:

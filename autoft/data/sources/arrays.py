@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autoft.data.decode import Frame, fit, from_array
 from autoft.data.items import Row
 from autoft.data.sources.files import image_fields, needed
-from autoft.data.sources.listing import TEST, TRAIN, VAL, Listing, array_digest, check_given, digest
+from autoft.data.sources.listing import TEST, TRAIN, VAL, Listing, array_digest, digest
 from autoft.errors import AutoftError, DataError, near
 from autoft.record import FieldSpec
 from autoft.shards import Field, Shards, ShardsTooLargeError, ShardStore, Writer
@@ -184,7 +184,7 @@ def arrays_listing(name: str, blocks: Sequence[Block], frame: Frame | None, *, w
         labels=np.concatenate([block.labels for block in blocks]),
         origin=origin,
         digests=tuple(array_digest(origin.raw(index)) for index in range(len(names))),
-        given=check_given(splits, where) if blocks[0].split else None,
+        given=splits if blocks[0].split else None,
         groups=np.concatenate(groups).astype(str) if groups else None,
     )
 

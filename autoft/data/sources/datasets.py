@@ -1,4 +1,4 @@
-"""A pair (train, val) or a triple (train, val, test) of map-style torch Datasets of (input, target)."""
+"""Map-style torch Datasets of (input, target): a pair (train, val), a triple (train, val, test), or a single one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from autoft.record import FieldSpec
 
 _ORDER = ((2, TEST), (0, TRAIN), (1, VAL))
 """Where each split stands in the triple; names sort in this order."""
+_ONLY = "only"
+"""What the items of a single Dataset are called."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class DatasetItems:
 
 
 def list_datasets(datasets: Sequence[Any], frame: Frame | None) -> Listing:
-    """List the items of a pair or triple of Datasets, reading each once.
+    """List the items of Datasets, reading each once: a pair or triple to learn from, or a single one.
 
     An input is an image (PIL, or uint8 of (H, W), (C, H, W) or (H, W, C) with one or three channels), a tensor, or a
     dict of tensors; a target is a class number, a vector of 0 and 1, or a number.
@@ -70,10 +72,11 @@ def list_datasets(datasets: Sequence[Any], frame: Frame | None) -> Listing:
     Raises:
         DataError: not map-style Datasets, or inputs and targets that do not fit each other.
     """
-    for split, dataset in zip((TRAIN, VAL, TEST), datasets, strict=False):
+    for split, dataset in zip((TRAIN, VAL, TEST) if len(datasets) > 1 else (_ONLY,), datasets, strict=False):
         _check_map_style(dataset, split)
     reader = _Reader(needs=frame)
-    present = [(number, split) for number, split in _ORDER if number < len(datasets)]
+    order = _ORDER if len(datasets) > 1 else ((0, _ONLY),)
+    present = [(number, split) for number, split in order if number < len(datasets)]
     with quietly():
         for number, split in present:
             reader.read_all(datasets[number], number, split)
@@ -94,7 +97,7 @@ def list_datasets(datasets: Sequence[Any], frame: Frame | None) -> Listing:
         labels=_labels(reader.targets),
         origin=origin,
         digests=origin.digests,
-        given=np.array([name.partition("/")[0] for name in names]),
+        given=np.array([name.partition("/")[0] for name in names]) if len(datasets) > 1 else None,
         classes=_class_names(datasets[0]),
         lost=tuple(reader.lost),
     )
@@ -155,7 +158,8 @@ def _check_map_style(dataset: Any, split: str) -> None:
             "give an object with __len__ and __getitem__"
         )
     if _length(dataset, split) == 0:
-        raise DataError(f"the {split} Dataset is empty; give at least one item, or leave it out if it is the third")
+        remedy = "give at least one item" + (", or leave it out" if split == TEST else "")
+        raise DataError(f"the {split} Dataset is empty; {remedy}")
 
 
 def _length(dataset: Any, split: str) -> int:

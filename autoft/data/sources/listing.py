@@ -68,13 +68,14 @@ def array_digest(array: NDArray[Any]) -> bytes:
     return digest(repr((array.shape, array.dtype.str)).encode(), np.ascontiguousarray(array).tobytes())
 
 
-def check_given(given: NDArray[np.str_], where: str) -> NDArray[np.str_]:
+def check_given(listing: Listing) -> None:
     """Refuse given splits that leave nothing to train on.
 
     Raises:
         DataError: no item is in train.
     """
-    if not (given == TRAIN).any():
-        found = ", ".join(sorted(set(given.tolist())))
-        raise DataError(f"{where}: there is {found} but no train; at least train must be given, the others are drawn")
-    return given
+    if listing.given is not None and not (listing.given == TRAIN).any():
+        found = ", ".join(sorted(set(listing.given.tolist())))
+        raise DataError(
+            f"{listing.name}: there is {found} but no train; at least train must be given, the others are drawn"
+        )

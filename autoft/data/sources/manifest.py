@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autoft.data.decode import Frame
 from autoft.data.sources.files import ImageFiles, needed
-from autoft.data.sources.listing import LABEL_SEPARATOR, SPLIT_NAMES, Listing, check_given
+from autoft.data.sources.listing import LABEL_SEPARATOR, SPLIT_NAMES, Listing
 from autoft.errors import DataError, near
 
 Table: TypeAlias = "dict[str, NDArray[Any]]"
@@ -182,7 +182,7 @@ def _splits(cells: NDArray[Any], path: Path) -> NDArray[np.str_] | None:
         if text.lower() not in SPLIT_NAMES:
             what = f"unknown split {text!r}{near(text.lower(), SPLIT_NAMES)}" if text else "no split"
             raise DataError(f"{path}: row {row} has {what}; it must be train, val or test in every row")
-    return check_given(np.array([SPLIT_NAMES[text.lower()] for text in texts]), str(path))
+    return np.array([SPLIT_NAMES[text.lower()] for text in texts])
 
 
 def _groups(cells: NDArray[Any], paths: list[str]) -> NDArray[np.str_]:

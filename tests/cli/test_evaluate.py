@@ -1,0 +1,43 @@
+"""``autoft evaluate`` in a shell: metrics on standard output, what is odd on standard error."""
+
+import csv
+import json
+
+import pytest
+
+import autoft
+from autoft.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def fitted(photos):
+    plain = {"model": {"name": "test_vit", "weights": "random"}, "data": {"image_size": 32}}
+    recipe = Recipe.parse({**plain, "stages": [{"name": "head", "epochs": 1}]}, where="test")
+    return autoft.fine_tune(recipe, photos, device="cpu", reuse=False)
+
+
+@pytest.fixture(scope="module")
+def trained(fitted, tmp_path_factory):
+    """What ``autoft train --out`` writes."""
+    folder = tmp_path_factory.mktemp("trained")
+    fitted.save(folder)
+    return folder
+
+
+def test_metrics_and_classes_are_printed(printed, trained, photos):
+    lines = printed("evaluate", trained, photos).splitlines()
+    assert lines[0] == "40 items"
+    assert lines[1].split()[0] == "accuracy"
+    assert lines[1].endswith("95%")
+    assert any(line.split()[:2] == ["class", "items"] for line in lines)
+
+
+def test_json_has_all_and_a_file_each_item(printed, trained, fitted, photos, tmp_path):
+    out = tmp_path / "items.csv"
+    told = json.loads(printed("evaluate", trained, photos, "--json", "--out", out))
+    assert [*told] == ["items", "metrics", "interval", "classes", "lost"]
+    assert [row["class"] for row in told["classes"]] == ["blue", "red"]
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    right = sum(row["label"] == row["prediction"] for row in rows)
+    assert told["metrics"]["accuracy"] == pytest.approx(right / len(rows))
+    assert told["metrics"]["accuracy"] == fitted.predictor.evaluate(photos).metrics["accuracy"]
