@@ -98,6 +98,8 @@ class LiveProgress:
         """Show what is searched."""
         self.plan, self.ended, self.saved_s = plan, plan.finished_trials, plan.saved_s
         self._started_at = self.clock()
+        if plan.best and (best := plan.best.best(plan.objective)):
+            self.best, self.best_trial = best.value, _named(plan.best)
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Show the trial among the running ones."""
@@ -109,7 +111,7 @@ class LiveProgress:
         self.running[trial.number] = (trial, evaluation)
         self.saved_s += evaluation.saved_s
         if best is not None and best != self.best:
-            self.best, self.best_trial = best, f"trial {trial.number}: {title(trial)}"
+            self.best, self.best_trial = best, _named(trial)
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """Count the trial and show its reason."""
@@ -173,6 +175,10 @@ def _bar(done: float, total: float, text: str) -> Table:
     return grid
 
 
+def _named(trial: TrialRecord) -> str:
+    return f"trial {trial.number}: {title(trial)}"
+
+
 def _line(text: str, style: str) -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
@@ -198,6 +204,9 @@ class LineProgress:
         note(f"{plan.place}: {plan.model.name} on {plan.data} ({items}), {plan.num_samples} trials, {budget}")
         if plan.forecast:
             note(f"plan: {planned(plan.forecast)}")
+        if plan.best and (best := plan.best.best(plan.objective)):
+            self._best = best.value
+            note(f"trial {plan.best.number} is the best so far: {self._metric} {number(best.value)}")
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Print what is tried."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from autoft.model.freeze import Grouped
 from autoft.recipe import Recipe
 from autoft.space import SearchSpace
 from autoft.space.portfolio import drawable, drawable_base, head_options
@@ -90,11 +91,10 @@ def first_in_line(
     objective, items = ground.data.task.objective(config.search.metric), len(ground.data.splits.val)
     needed = least_promising(found, objective, items=items)
     units = UnitCounter(model, ground.data)
-    rates = found and found.rates
 
     def unlikely(recipe: Recipe) -> bool:
-        worse = needed > 0 and trained_groups(recipe, model) <= needed
-        return worse or bool(rates and rates.exceeded(recipe, model))
+        too_hot = bool(found and found.rates and found.rates.exceeded(recipe, model))
+        return too_hot or too_shallow(recipe, model, needed)
 
     def made() -> tuple[Named, ...]:
         before = earlier_study(config)
@@ -105,6 +105,17 @@ def first_in_line(
         return without_repeats((*earlier, *in_order(shipped, units.total, unlikely)), model, known=known)
 
     return kept_portfolio(ledger, space, made)
+
+
+def too_shallow(recipe: Recipe, model: Grouped, needed: int) -> bool:
+    """Whether a recipe trains no more than the top groups whose features are worse than those below; or the head alone.
+
+    Args:
+        recipe: with a head.
+        model: its groups.
+        needed: how many groups from the top are worth retraining (`least_promising`); 0: none.
+    """
+    return needed > 0 and trained_groups(recipe, model) <= needed
 
 
 def for_a_budget(policy: Policy, seconds: Callable[[Recipe], float], *, slot_s: float) -> Policy:

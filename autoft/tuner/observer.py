@@ -30,6 +30,8 @@ class SearchPlan:
     """What is kept, and what it will cost."""
     saved_s: float = 0.0
     """Seconds that earlier starts of the same run have saved by reading activations."""
+    best: TrialRecord | None = None
+    """The best trial of earlier starts of the same run."""
 
 
 class Observer(Protocol):

@@ -13,7 +13,7 @@ from autoft.data import DataHandle
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import patiently
 from autoft.pruning.replay import save_task
-from autoft.record import Objective, TrialRecord
+from autoft.record import Objective, TrialRecord, best_first
 from autoft.space import SearchSpace
 from autoft.study import Ledger, check_reachable
 from autoft.tuner.baselines import HEAD_ONLY
@@ -395,6 +395,7 @@ def _plan(
         finished_trials=sum(record.state.finished for record in conductor.records),
         forecast=outlook.forecast,
         saved_s=sum(record.saved_s for record in conductor.records),
+        best=next(iter(best_first(conductor.records, conductor.objective)), None),
     )
 
 

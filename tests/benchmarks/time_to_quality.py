@@ -74,9 +74,15 @@ def run(side, data, out, seed, budget=None):
 
 
 def portfolio(ours):
-    """The portfolio that autoft's own run tried, as parameters of the baseline's space."""
-    records = SearchResult.load(ours / "runs/run").records
-    return [dict(one.proposal.params) for one in records if one.proposal.origin.startswith("portfolio:")]
+    """The portfolio that autoft's own run tried, as parameters of the baseline's space.
+
+    A head that is solved for is none of them; the best one that is trained takes its place.
+    """
+    result = SearchResult.load(ours / "runs/run")
+    heads = result.summary["probe"]["heads"]
+    trained = max((name for name in heads if name != "solved"), key=heads.get)
+    tried = (one.proposal for one in result.records if one.proposal.origin.startswith("portfolio:"))
+    return [{**one.params, "head": trained if one.params["head"] == "solved" else one.params["head"]} for one in tried]
 
 
 def audit(told, manifest):

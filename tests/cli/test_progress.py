@@ -107,6 +107,21 @@ def test_the_view_shows_trials_budget_best_running_and_reasons(view, clock):
     assert "class balance is 1:20" in text
 
 
+def test_a_search_that_goes_on_names_the_trial_that_was_the_best(view, capsys):
+    before = trial(1, TrialState.COMPLETE, params={"depth": 2}, curve=(evaluation(0.75),))
+    other = trial(2, params={"depth": 1})
+    lines = LineProgress()
+    for each in (view, lines):
+        each.started(plan(finished_trials=1, best=before))
+        each.evaluated(other, evaluation(0.5), 0.75)
+    assert "accuracy 0.75  trial 1: depth=2" in drawn(view)
+    told = capsys.readouterr().err
+    assert "trial 1 is the best so far: accuracy 0.75" in told
+    assert "trial 2" not in told
+    lines.evaluated(other, evaluation(0.875), 0.875)
+    assert "trial 2 best so far: accuracy 0.875" in capsys.readouterr().err
+
+
 def test_before_the_first_trial_the_view_says_how_long_it_prepares(view, clock):
     clock.now += 4
     assert "preparing 4.0s" in drawn(view)

@@ -159,17 +159,20 @@ def test_what_no_half_precision_number_can_hold_becomes_the_largest_one():
 
 
 @pytest.mark.slow
-def test_rounding_moves_the_loss_little_and_another_seed_moves_it_much():
-    name, data = "vit_tiny_patch16_224", data_of(32, train=64)
-    stages = [{"name": "tune", "steps": 15, "unfreeze": 0.4, "head_lr": 1e-2, "lr": 3e-4}]
-    recipe = recipe_of(batch_size=16, stages=stages, optimisation={"eval_every_steps": 1})
+@pytest.mark.parametrize("name", NAMES)
+def test_over_ten_steps_rounding_moves_the_losses_by_little_of_what_another_seed_does(name):
+    data = data_of(SIZES.get(name, 16), train=32)
+    stages = [{"name": "tune", "steps": 10, "unfreeze": 0.4, "head_lr": 1e-2, "lr": 3e-4, "norm": "eval"}]
+    recipe = recipe_of(batch_size=8, stages=stages, optimisation={"eval_every_steps": 1})
 
     def losses(changes):
         trainer = run(recipe.override(changes), base(name).reset(), data)
         return np.array([evaluation.train_loss for evaluation in trainer.curve])
 
     exact = losses({})
-    assert len(exact) == 15
-    # Measured: 7e-5 and 0.6. A network with batch statistics of noise images multiplies what little there is.
-    assert 0 < np.abs(losses({"optimisation.boundary_dtype": "float16"}) - exact).max() < 3e-4
-    assert np.abs(losses({"seed": 1}) - exact).max() > 0.05
+    rounded = np.abs(losses({"optimisation.boundary_dtype": "float16"}) - exact).max()
+    another = np.abs(losses({"seed": 1}) - exact).max()
+    # Measured: from 1e-6 (0.001% of what another seed does) to 0.002 (1.2%, tf_efficientnet_lite0). With batch
+    # statistics a network multiplies what little there is, on noise images.
+    assert 0 < rounded < 0.03 * another
+    assert another > 0.01
