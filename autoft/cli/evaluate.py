@@ -45,7 +45,7 @@ def evaluate(
     """Measure a model on labelled data that it has not seen: all metrics, and each class."""
     from rich.console import Console
 
-    from autoft.cli.output import note, say, warn
+    from autoft.cli.output import few, note, say, warn
     from autoft.files import write_text
     from autoft.tuner.as_json import to_json
     from autoft.tuner.predictor import Predictor
@@ -54,8 +54,8 @@ def evaluate(
     for text in found.notes:
         note(text)
     if found.lost:
-        some = ", ".join(found.lost[:3]) + (", ..." if len(found.lost) > 3 else "")
-        warn(f"{len(found.lost)} items cannot be read ({some}): they are left out")
+        every = found.items + len(found.lost)
+        warn(f"{len(found.lost)} of {every} items cannot be read ({few(found.lost)}): they are left out")
     if out:
         write_text(out, found.table.to_csv(index=False))
         note(f"{len(found.table)} rows in {out}")

@@ -25,15 +25,14 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict new images: a CSV table of image, prediction and probabilities."""
-    from autoft.cli.output import note, print_json, say, warn
+    from autoft.cli.output import few, note, print_json, say, warn
     from autoft.files import write_text
     from autoft.tuner.predictor import Predictor
 
     table = Predictor.load(model, device=device).predict(images)
     lost = table["item"][table["prediction"].isna()].tolist()
     if lost:
-        some = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
-        warn(f"{len(lost)} of {len(table)} images cannot be read ({some}): they have no prediction")
+        warn(f"{len(lost)} of {len(table)} images cannot be read ({few(lost)}): they have no prediction")
     if out:
         write_text(out, table.to_csv(index=False))
         note(f"{len(table)} predictions in {out}")

@@ -2,10 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
 import autoft
+from autoft.cli.edge import guarded
+from autoft.cli.main import app
 from autoft.recipe import Recipe
 
 
@@ -30,6 +33,15 @@ def test_metrics_and_classes_are_printed(printed, trained, photos):
     assert lines[1].split()[0] == "accuracy"
     assert lines[1].endswith("95%")
     assert any(line.split()[:2] == ["class", "items"] for line in lines)
+
+
+def test_what_cannot_be_read_is_told(trained, photos, tmp_path, capsys):
+    shutil.copytree(photos / "red", tmp_path / "red")
+    (tmp_path / "red/bad.png").write_text("x")
+    assert guarded(lambda: app(["evaluate", str(trained), str(tmp_path)], standalone_mode=False)) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("20 items")
+    assert "1 of 21 items cannot be read (red/bad.png): they are left out" in told.err
 
 
 def test_json_has_all_and_a_file_each_item(printed, trained, fitted, photos, tmp_path):
