@@ -36,18 +36,24 @@ def autoft(environment):
 
 
 @pytest.fixture
-def printed(capsys, environment, monkeypatch):
-    """Standard output of the command line in this process: a start of its own takes longer than most verbs do."""
+def told(capsys, environment, monkeypatch):
+    """What the command line prints, in this process: a start of its own takes longer than most verbs do."""
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("AUTOFT_CACHE_DIR", environment["AUTOFT_CACHE_DIR"])
     monkeypatch.setenv("COLUMNS", environment["COLUMNS"])
 
     def run(*arguments):
         assert guarded(lambda: app([*map(str, arguments)], standalone_mode=False)) == 0
-        return capsys.readouterr().out
+        return capsys.readouterr()
 
     yield run
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def printed(told):
+    """Its standard output."""
+    return lambda *arguments: told(*arguments).out
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import shutil
 import pytest
 
 import autoft
-from autoft.cli.edge import guarded
-from autoft.cli.main import app
 from autoft.recipe import Recipe
 
 
@@ -35,21 +33,20 @@ def test_metrics_and_classes_are_printed(printed, trained, photos):
     assert any(line.split()[:2] == ["class", "items"] for line in lines)
 
 
-def test_what_cannot_be_read_is_told(trained, photos, tmp_path, capsys):
+def test_what_cannot_be_read_is_told(trained, photos, tmp_path, told):
     shutil.copytree(photos / "red", tmp_path / "red")
     (tmp_path / "red/bad.png").write_text("x")
-    assert guarded(lambda: app(["evaluate", str(trained), str(tmp_path)], standalone_mode=False)) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("20 items")
-    assert "1 of 21 items cannot be read (red/bad.png): they are left out" in told.err
+    captured = told("evaluate", trained, tmp_path)
+    assert captured.out.startswith("20 items")
+    assert "1 of 21 items cannot be read (red/bad.png): they are left out" in captured.err
 
 
 def test_json_has_all_and_a_file_each_item(printed, trained, fitted, photos, tmp_path):
     out = tmp_path / "items.csv"
-    told = json.loads(printed("evaluate", trained, photos, "--json", "--out", out))
-    assert [*told] == ["items", "metrics", "interval", "classes", "lost"]
-    assert [row["class"] for row in told["classes"]] == ["blue", "red"]
+    found = json.loads(printed("evaluate", trained, photos, "--json", "--out", out))
+    assert [*found] == ["items", "metrics", "interval", "classes", "lost"]
+    assert [row["class"] for row in found["classes"]] == ["blue", "red"]
     rows = list(csv.DictReader(out.read_text().splitlines()))
     right = sum(row["label"] == row["prediction"] for row in rows)
-    assert told["metrics"]["accuracy"] == pytest.approx(right / len(rows))
-    assert told["metrics"]["accuracy"] == fitted.predictor.evaluate(photos).metrics["accuracy"]
+    assert found["metrics"]["accuracy"] == pytest.approx(right / len(rows))
+    assert found["metrics"]["accuracy"] == fitted.predictor.evaluate(photos).metrics["accuracy"]
