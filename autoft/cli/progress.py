@@ -205,8 +205,7 @@ class LineProgress:
         if plan.forecast:
             note(f"plan: {planned(plan.forecast)}")
         if plan.best and (best := plan.best.best(plan.objective)):
-            self._best = best.value
-            note(f"trial {plan.best.number} is the best so far: {self._metric} {number(best.value)}")
+            self._tell_best(plan.best, best, best.value)
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Print what is tried."""
@@ -215,9 +214,12 @@ class LineProgress:
     def evaluated(self, trial: TrialRecord, evaluation: Evaluation, best: float | None) -> None:
         """Print a new best value."""
         if best is not None and best != self._best and math.isfinite(best):
-            self._best = best
-            where = f"{evaluation.stage} epoch {evaluation.epoch:g}"
-            note(f"trial {trial.number} best so far: {self._metric} {number(best)} ({where})")
+            self._tell_best(trial, evaluation, best)
+
+    def _tell_best(self, trial: TrialRecord, evaluation: Evaluation, best: float) -> None:
+        self._best = best
+        where = f"{evaluation.stage} epoch {evaluation.epoch:g}"
+        note(f"trial {trial.number} best so far: {self._metric} {number(best)} ({where})")
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """Print how it ended."""

@@ -116,7 +116,7 @@ def test_a_search_that_goes_on_names_the_trial_that_was_the_best(view, capsys):
         each.evaluated(other, evaluation(0.5), 0.75)
     assert "accuracy 0.75  trial 1: depth=2" in drawn(view)
     told = capsys.readouterr().err
-    assert "trial 1 is the best so far: accuracy 0.75" in told
+    assert "trial 1 best so far: accuracy 0.75 (tune epoch 2)" in told
     assert "trial 2" not in told
     lines.evaluated(other, evaluation(0.875), 0.875)
     assert "trial 2 best so far: accuracy 0.875" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """How far a search is, read from what its progress writes into a job's log."""
 
+from dataclasses import replace
+
 import pytest
 
 from autoft.cli.progress import LineProgress
@@ -18,24 +20,32 @@ def evaluated(value):
     return Evaluation(index=1, stage="tune", epoch=1.0, step=8, value=value, train_loss=1.0, val_loss=1.0)
 
 
+PLAN = SearchPlan(
+    place="runs/photos",
+    model=ModelCard("resnet18", "cnn", (), "timm", 224, (0.5,), (0.5,)),
+    data="photos",
+    items={"train": 60},
+    objective=Objective("log_loss", "min"),
+    num_samples=12,
+    slots=2,
+    time_left_s=None,
+    finished_trials=3,
+)
+"""Of a search that goes on where three of twelve trials had ended."""
+
+
 @pytest.fixture
 def progress(capsys):
-    """Lines of a search that goes on where three of twelve trials had ended, and what they tell."""
+    """Lines of it, and what they tell."""
     lines = LineProgress()
-    lines.started(
-        SearchPlan(
-            place="runs/photos",
-            model=ModelCard("resnet18", "cnn", (), "timm", 224, (0.5,), (0.5,)),
-            data="photos",
-            items={"train": 60},
-            objective=Objective("log_loss", "min"),
-            num_samples=12,
-            slots=2,
-            time_left_s=None,
-            finished_trials=3,
-        )
-    )
+    lines.started(PLAN)
     return lines, lambda: standing_in(capsys.readouterr().err)
+
+
+def test_the_best_of_an_earlier_start_is_told(capsys):
+    best = replace(trial(2, TrialState.COMPLETE), curve=(evaluated(0.5),))
+    LineProgress().started(replace(PLAN, best=best))
+    assert standing_in(capsys.readouterr().err) == Standing(metric="log_loss", best=0.5)
 
 
 def test_before_the_first_value_nothing_is_known(progress):
