@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoft.cli.options import AsJson
+from autoft.cli.options import AsJson, Device, FittedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,7 @@ _MOST_CLASSES = 20
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run or its URL, a folder of autoft train --out, or a model file.")
-    ],
+    model: FittedModel,
     data: Annotated[
         str,
         typer.Argument(
@@ -37,9 +35,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write label and prediction of each item to a CSV file.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu or cuda; default: cuda where there is one.")
-    ] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on labelled data that it has not seen: all metrics, and each class."""

@@ -38,6 +38,12 @@ DataSource: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="Image folder, .csv, .parquet or .npz file, or a built-in name (digits)."),
 ]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cpu or cuda; default: cuda where there is one.")
+]
+FittedModel: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run or its URL, a folder of autoft train --out, or a model file.")
+]
 NumSamples: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", help="How many recipes to try, the baselines included.")
 ]

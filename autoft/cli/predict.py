@@ -5,23 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoft.cli.options import AsJson
+from autoft.cli.options import AsJson, Device, FittedModel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run or its URL, a folder of autoft train --out, or a model file.")
-    ],
+    model: FittedModel,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a CSV file; default: to standard output.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu or cuda; default: cuda where there is one.")
-    ] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict new images: a CSV table of image, prediction and probabilities."""
