@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autoft.data.decode import Frame
 from autoft.data.items import Origin, Row
-from autoft.data.labels import INTEGER, Targets, read_labels
+from autoft.data.labels import INTEGER, Targets, few, read_labels
 from autoft.data.named import KINDS
 from autoft.data.open import fingerprint
 from autoft.data.sources import Listing, list_items
@@ -167,10 +167,9 @@ def _places(listing: Listing, used: Sequence[str], classes: Sequence[str]) -> di
     """
     known = {name: place for place, name in enumerate(classes)}
     if strange := [name for name in used if name not in known]:
-        some = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
         raise UnknownNameError(
-            f"{listing.name}: the class {strange[0]!r} is none of the model's ({some}){near(strange[0], classes)}; "
-            "rename it, or leave its items out"
+            f"{listing.name}: the class {strange[0]!r} is none of the model's ({few(classes)})"
+            f"{near(strange[0], classes)}; rename it, or leave its items out"
         )
     return {name: known[name] for name in used}
 

@@ -1,6 +1,7 @@
 """From raw labels to the targets of a task."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def _numbered(listing: Listing, labels: NDArray[np.int64]) -> Targets:
     found, values = np.unique(labels, return_inverse=True)
     notes: tuple[str, ...] = ()
     if not np.array_equal(found, np.arange(len(found))):
-        order = _few(found.tolist())
+        order = few(found.tolist())
         notes = (f"class numbers are not 0 to {len(found) - 1}: the outputs stand for {order} in this order",)
     return Targets(values.astype(np.int64), tuple(str(number) for number in found), notes)
 
@@ -133,5 +134,6 @@ def _regression(listing: Listing) -> Targets:
     return Targets(values.astype(np.float32))
 
 
-def _few(values: list[Any]) -> str:
+def few(values: Sequence[Any]) -> str:
+    """The first six, and whether there are more."""
     return ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")

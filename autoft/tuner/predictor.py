@@ -76,8 +76,8 @@ class Predictor:
     mean: tuple[float, ...] = ()
     """Per channel, of pixels from 0 to 1."""
     std: tuple[float, ...] = ()
-    made_from: Origins | None = None
-    """The data of the run that it was loaded from."""
+    run: RunFolder | None = None
+    """That it was loaded from."""
 
     @classmethod
     def load(cls, model: str | Path, *, module: nn.Module | None = None, device: str | None = None) -> Self:
@@ -101,7 +101,7 @@ class Predictor:
             raise WeightsError(f"{error}; predict with the version of autoft that has written it") from None
         whole = rebuilt(found.name, found.arguments, state, module=module, where=str(path))
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return replace(cls.of(whole, about, device=where), made_from=_origins(run) if run else None)
+        return replace(cls.of(whole, about, device=where), run=run)
 
     @classmethod
     def of(cls, module: nn.Module, about: Mapping[str, Any], *, device: str | None = None) -> Self:
@@ -150,17 +150,18 @@ class Predictor:
 
         Raises:
             DataError: no items, none that can be read, or not what the model takes.
+            RunError: which items the run was made from is not known any more; load its model file instead.
             UnknownNameError: no such source or split, or a class that the model does not know.
         """
-        found = labelled(data, self.task, self.frame, split=split, made_from=self.made_from)
+        made_from = _origins(self.run) if self.run else None
+        found = labelled(data, self.task, self.frame, split=split, made_from=made_from)
         readable: list[bool] = []
         with quietly(), torch.no_grad():
-            outputs = [self._outputs(part) for part in _parts(found, readable, parallel=found.parallel)]
-        if not outputs:
+            parts = [self._outputs(part) for part in _parts(found, readable, parallel=found.parallel)]
+        if not parts:
             raise DataError(f"{found.names[0]}: cannot be read, nor can any other item of {found.name}; repair them")
-        usable = np.array(readable)
-        table = _table(self.task, found.names, usable, torch.cat(outputs))
-        return evaluated(self.task, found, usable, torch.cat(outputs), table)
+        usable, outputs = np.array(readable), torch.cat(parts)
+        return evaluated(self.task, found, usable, outputs, _table(self.task, found.names, usable, outputs))
 
     def _outputs(self, rows: list[Mapping[str, Any]]) -> Tensor:
         device = next(self.module.parameters()).device

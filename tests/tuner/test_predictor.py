@@ -1,5 +1,7 @@
 """A fine-tuned model says of new items what the search would have measured."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,6 +110,16 @@ def test_a_module_of_ones_own_is_given_again_with_its_old_head(tmp_path):
         Predictor.load(path, module=WideNet()).predict(torch.zeros(2, 5))
     with pytest.raises(ModelError, match=r"holds weights of .*WideNet; give the module"):
         Predictor.load(path)
+
+
+def test_a_run_predicts_without_its_split_and_is_not_evaluated_without_it(photos, model, tmp_path):
+    (tmp_path / "search.yaml").write_text("")
+    shutil.copy(model, tmp_path / "best_model.safetensors")
+    predictor = Predictor.load(tmp_path)
+    assert len(predictor.predict(photos)) == 10
+    with pytest.raises(RunError, match=r"split.json: is missing"):
+        predictor.evaluate(photos)
+    assert Predictor.load(model).evaluate(photos).items == 10
 
 
 def test_what_was_fine_tuned_predicts_as_what_was_saved(photos, tmp_path):
