@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autoft.model import layer_groups
     from autoft.recipe import Recipe, Stage
     from autoft.record import Decision, Evaluation
+    from autoft.tuner.compared import compare
     from autoft.tuner.predictor import Predictor
     from autoft.tuner.replay import fine_tune
     from autoft.tuner.result import SearchResult
@@ -29,6 +30,7 @@ _HOMES = {
     "Recipe": "autoft.recipe",
     "SearchResult": "autoft.tuner.result",
     "Stage": "autoft.recipe",
+    "compare": "autoft.tuner.compared",
     "fine_tune": "autoft.tuner.replay",
     "layer_groups": "autoft.model",
     "resume": "autoft.tuner.search",
@@ -45,6 +47,7 @@ __all__ = [
     "SearchResult",
     "Stage",
     "__version__",
+    "compare",
     "fine_tune",
     "layer_groups",
     "resume",

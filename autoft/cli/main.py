@@ -7,6 +7,7 @@ import typer
 
 from autoft.cli.best import best
 from autoft.cli.cache import cache
+from autoft.cli.compare import compare
 from autoft.cli.doctor import doctor
 from autoft.cli.edge import guarded
 from autoft.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ for verb in (
     train,
     predict,
     evaluate,
+    compare,
     groups,
     submit,
     jobs,

@@ -45,8 +45,8 @@ class Labelled:
     names: tuple[str, ...]
     targets: NDArray[Any]
     """As the task has them."""
-    grouped: bool
-    """Whether some belong together, so that each does not stand for itself."""
+    groups: NDArray[np.str_] | None
+    """Names of what belongs together, so that no item stands for itself; None where each does."""
     lost: tuple[str, ...]
     """What could not be read so far that its label is known."""
     notes: tuple[str, ...]
@@ -101,7 +101,7 @@ def labelled(
         name=listing.name,
         names=tuple(listing.names[row] for row in rows),
         targets=targets[rows],
-        grouped=listing.groups is not None,
+        groups=None if listing.groups is None else listing.groups[rows],
         lost=listing.lost,
         notes=(*listing.notes, *_flattering(listing, split, own=own)),
         origin=listing.origin,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoft.data import Task
 from autoft.data.labelled import Labelled
+from autoft.data.outcomes import item_scores
 from autoft.statistics import wilson_interval
 
 
@@ -27,6 +28,12 @@ class Evaluated:
     also ``taken_for``, the class that most of its wrong items are taken for. None for a regression."""
     table: pd.DataFrame
     """The rows of `Predictor.predict`, with the true ``label``."""
+    outputs: Tensor
+    """(items, num_outputs), raw, of those that could be read."""
+    targets: NDArray[Any]
+    """(items,) or (items, labels), of the same."""
+    groups: NDArray[np.str_] | None = None
+    """(items,), names of what belongs together, of the same; None where each stands for itself."""
     lost: tuple[str, ...] = ()
     """Items that cannot be read: they are not in the metrics."""
     notes: tuple[str, ...] = ()
@@ -36,6 +43,15 @@ class Evaluated:
     def items(self) -> int:
         """How many items are in the metrics."""
         return len(self.table) - int(self.table["prediction"].isna().sum())
+
+    def scores(self, task: Task, metric: str) -> NDArray[np.float64]:
+        """What it came to on each item, (items,), higher is better (`autoft.data.outcomes.item_scores`).
+
+        Args:
+            task: the model's.
+            metric: what decides.
+        """
+        return item_scores(task, metric, self.outputs, self.targets)
 
 
 def evaluated(
@@ -53,14 +69,15 @@ def evaluated(
     truth = found.targets[readable]
     metrics = task.metrics(outputs, truth)
     interval = None
-    if "accuracy" in metrics and not found.grouped and outputs.isfinite().all():
+    if "accuracy" in metrics and found.groups is None and outputs.isfinite().all():
         wilson = wilson_interval(round(metrics["accuracy"] * len(truth)), len(truth))
         interval = (wilson.low, wilson.high)
     table = table.copy()
     table.insert(1, "label", _labels(task, found.targets))
     lost = (*found.lost, *(found.names[place] for place in np.flatnonzero(~readable)))
     by_class = None if task.kind == "regression" else _by_class(task, task.predict(outputs).numpy(), truth)
-    return Evaluated(metrics, interval, by_class, table, lost, found.notes)
+    groups = None if found.groups is None else found.groups[readable]
+    return Evaluated(metrics, interval, by_class, table, outputs, truth, groups, lost, found.notes)
 
 
 def _labels(task: Task, targets: NDArray[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ _JOIN_S = 60.0
 _NODES_S = 300.0
 """For a cluster that has just been started to get its first node that can run a trial."""
 _LOCAL = "local"
+_NICENESS = 5
+"""Of a Ray that is started here: it gives way to measuring and the first answer, which do not wait for it."""
 _VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
 """Processes of Ray without which it ends the program that uses it, a while later and without a word of ours."""
 _SIGACTION_BYTES = 256
@@ -182,6 +185,7 @@ class RaySession:
         }
         try:
             if self.alone:
+                _give_way()
                 provide_token()
                 if server := fork_server():
                     own["runtime_env"] = {"py_executable": server.python}
@@ -200,6 +204,14 @@ class RaySession:
         self._up.set()
         import_module("autoft.tuner.ray_runner")  # Ray Tune, while the driver measures and probes
         self._over.wait()
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread, and so of the processes that it starts; on Linux a thread has its own."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with suppress(OSError):  # a sandbox that forbids it: then nothing gives way
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
 @contextmanager

@@ -126,6 +126,14 @@ class SearchResult:
         return confirmation
 
     @property
+    def cost(self) -> dict[str, float | None]:
+        """Seconds: ``wall_s`` from start to end, ``compute_s`` of all trials, ``saved_s`` by reuse, ``predicted_s``.
+
+        None is what could not be predicted.
+        """
+        return {name: self.summary.get(name) for name in ("wall_s", "compute_s", "saved_s", "predicted_s")}
+
+    @property
     def pareto(self) -> dict[str, Any]:
         """The objectives with their modes, and the trials that no other betters in all of them.
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,8 @@ def search(  # noqa: PLR0913 - the options of a search
         data: a folder of class folders, a CSV or parquet manifest, an .npz file, a built-in name (``"digits"``), or
             a pair (train, val) or triple (train, val, test) of map-style Datasets of (input, target).
         config: a search.yaml; what is given here beside it wins.
-        space: the name of a shipped space, a YAML file, a mapping as in search.yaml, a dict of Optuna
-            distributions over dotted recipe paths, or a function of a trial that returns dotted overrides.
+        space: the name of a shipped space, a YAML file, a mapping as in search.yaml, a dict of Optuna distributions
+            or Ray Tune domains over dotted recipe paths, or a function of a trial that returns dotted overrides.
         num_samples: recipes to try, baselines included.
         time_budget_s: seconds from the start of the process (or of this call) to the written recipe.
         metric: what decides: accuracy, balanced_accuracy, macro_f1, average_precision, roc_auc, log_loss, mae, mse, r2
@@ -162,6 +163,10 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
     with much_imported():
         from autoft.tuner.session import run_search
 
+        if _has_domains(given.space):
+            from autoft.tuner.ray_space import with_distributions
+
+            given = replace(given, space=with_distributions(given.space))
     return run_search(config, given, observer, began)
 
 
@@ -177,3 +182,9 @@ def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str
 def _is_plain_space(space: Any) -> bool:
     """Whether the space is a mapping as search.yaml has it, not of Optuna's objects."""
     return isinstance(space, Mapping) and all(isinstance(value, Mapping) for value in space.values())
+
+
+def _has_domains(space: Any) -> bool:
+    """Whether some of its values are Ray Tune's."""
+    found = space.values() if isinstance(space, Mapping) else ()
+    return any(type(value).__module__ == "ray.tune.search.sample" for value in found)

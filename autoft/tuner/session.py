@@ -100,7 +100,6 @@ def run_search(config: SearchConfig, given: Given, observer: Observer, started_a
                 observer.note(note)
             opened = _open(config, given, ground, folder, room, observer, started_at)
             link.watch(opened.conductor)
-            ray.ready()
             if asked:
                 ray.ask_for(replace(opened.outlook.forecast.layout.slots, count=asked.count))
             try:
@@ -135,6 +134,7 @@ class _OpenSearch:
             slots = forecast.layout.slots
             tell_known(conductor, context, self.ground.loaded)
             context = self.line.drawn_up(context)
+            ray.ready()
             now = None if supply is None else partial(slots_now, room, ray, slots.cpus)
             alive = partial(ray.check, folder.resuming)
             from autoft.tuner.ray_runner import run_on_ray  # Ray's own thread has imported it meanwhile

@@ -41,6 +41,7 @@ def test_every_example_is_known_here(root):
         "digits.yaml",
         "own_module.py",
         "search_images.py",
+        "tensorboard.py",
     }
 
 
@@ -66,3 +67,14 @@ def test_the_example_with_an_own_module_runs(run, root):
     printed = run(sys.executable, root / "examples" / "own_module.py", "--num-samples=2", UNHURRIED)
     assert "stem" in printed
     assert "predicted class of the first test sequence" in printed
+
+
+@pytest.mark.slow
+def test_the_example_with_tensorboard_writes_a_board_per_trial(run, root, tmp_path, photos):
+    example = root / "examples" / "tensorboard.py"
+    printed = run(sys.executable, example, *SMALL, UNHURRIED, "--data", photos, "--image-size=32")
+    assert "trial 0 won" in printed
+    (events,) = (tmp_path / "boards" / "0000").iterdir()
+    assert events.name.startswith("events.out.tfevents")
+    content = events.read_bytes()
+    assert all(name in content for name in (b"accuracy", b"val_loss", b"best", b"baseline:head_only"))

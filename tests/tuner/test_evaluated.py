@@ -21,11 +21,11 @@ from autoft.tuner.predictor import Predictor
 PETS = ("cat", "cow", "dog")
 
 
-def measured(task, targets, outputs, *, grouped=False, readable=None):
+def measured(task, targets, outputs, *, groups=None, readable=None):
     targets = np.asarray(targets)
     readable = np.ones(len(targets), dtype=bool) if readable is None else np.array(readable)
     names = tuple(map(str, range(len(targets))))
-    found = Labelled("pets", names, targets, grouped, (), (), None, np.arange(len(targets)))
+    found = Labelled("pets", names, targets, groups, (), (), None, np.arange(len(targets)))
     table = pd.DataFrame({"item": names, "prediction": np.where(readable, "x", None)})
     return evaluated(task, found, readable, torch.as_tensor(outputs, dtype=torch.float32), table)
 
@@ -66,7 +66,8 @@ def test_numbers_have_no_classes_and_no_interval():
 
 
 def test_groups_have_no_interval_and_what_cannot_be_read_is_left_out():
-    found = measured(Task("single_label", PETS), [0, 2], torch.eye(3)[[0]], grouped=True, readable=[True, False])
+    groups = np.array(["a", "b"])
+    found = measured(Task("single_label", PETS), [0, 2], torch.eye(3)[[0]], groups=groups, readable=[True, False])
     assert (found.interval, found.items, found.lost) == (None, 1, ("1",))
     assert found.metrics["accuracy"] == 1.0
 

@@ -1,6 +1,10 @@
 """Where Ray is: addresses that cannot be joined are told in one sentence, before anything is spent."""
 
+import os
 import socket
+import subprocess
+import sys
+import threading
 import types
 
 import numpy as np
@@ -69,3 +73,17 @@ def test_a_process_of_ones_own_ray_that_has_ended_ends_the_search_in_a_sentence(
         with pytest.raises(SearchFailedError, match=r"own GCS process has ended .*with: autoft resume runs/a$"):
             session.check("autoft resume runs/a")
     session.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_what_rays_thread_starts_gives_way_to_the_search():
+    def start():
+        ray_session._give_way()
+        told.append(subprocess.check_output(["nice"], text=True))
+
+    told, before = [], os.getpriority(os.PRIO_PROCESS, 0)
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert int(told[0]) == min(19, before + ray_session._NICENESS)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

@@ -6,10 +6,12 @@ import signal
 from dataclasses import replace
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+from ray import tune
 from safetensors.torch import load_file
 from tiny import TinyNet, tiny_data
 
@@ -102,6 +104,7 @@ def test_the_summary_has_the_keys_that_scripts_rely_on(finished):
         "stopped_because",
     }
     assert keys <= set(written)
+    assert finished.cost == {name: written[name] for name in ("wall_s", "compute_s", "saved_s", "predicted_s")}
     assert sum(written["trials"].values()) == 8
     assert written["stopped_because"] == "all 8 recipes were tried"
     assert sum(written["reasons"].values()) == written["trials"].get("PRUNED", 0)
@@ -136,7 +139,7 @@ def test_optuna_holds_reasons_and_intermediate_values_with_the_evaluation_as_ste
     for trial in finished.study.trials:
         steps = list(trial.intermediate_values)
         assert steps == list(range(1, len(steps) + 1))
-        if trial.state == optuna.trial.TrialState.PRUNED:
+        if trial.state == TrialState.PRUNED:
             assert trial.user_attrs["reason"]
             assert trial.user_attrs["reason_text"]
 
@@ -322,10 +325,12 @@ def test_a_space_may_be_a_function_of_a_trial(tmp_path):
     assert result.trials_dataframe()["params.rate"].iloc[3:].between(1e-4, 1e-2).all()
 
 
-def test_a_space_may_be_optuna_distributions_over_recipe_paths(tmp_path):
-    space = {"stages.tune.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
-    result = search(tmp_path, space=space, num_samples=5)
-    assert result.trials_dataframe()["params.stages.tune.lr"].notna().sum() >= 2
+@pytest.mark.parametrize("rates", [FloatDistribution(1e-4, 1e-2, log=True), tune.loguniform(1e-4, 1e-2)])
+def test_a_space_may_be_distributions_or_ray_tunes_domains_over_recipe_paths(tmp_path, rates):
+    result = search(tmp_path, space={"stages.tune.lr": rates}, num_samples=5)
+    drawn = result.trials_dataframe()["params.stages.tune.lr"].dropna()
+    assert len(drawn) >= 2
+    assert drawn.between(1e-4, 1e-2).all()
 
 
 def test_a_run_that_another_process_holds_is_refused(finished):
