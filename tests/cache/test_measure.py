@@ -148,5 +148,5 @@ def test_channels_last_is_for_convolutions_over_images(of):
 
 def test_a_long_step_is_not_measured_with_more_rows(of, monkeypatch):
     model = loaded(Net)
-    monkeypatch.setattr(measure, "_LONGEST_S", -math.inf)
+    monkeypatch.setattr(measure, "_TELLING_S", -math.inf)
     assert of(model).exact(ONE).rows == 8
