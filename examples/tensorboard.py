@@ -20,7 +20,7 @@ class TensorBoard(Silent):
     """Told of every evaluation, in the process that conducts the search."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.writers = folder, {}
+        self.folder, self.writers = folder, dict[int, SummaryWriter]()
 
     def trial_started(self, trial: TrialRecord) -> None:
         """A trial starts, or goes on after a pause: its curve goes on too."""

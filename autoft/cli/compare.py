@@ -35,14 +35,15 @@ def compare(
     """Measure models on the same labelled items, by default the test items of the first run, and pair their answers."""
     from rich.console import Console
 
-    from autoft.cli.output import note, print_json
+    from autoft.cli.output import note, say
+    from autoft.tuner.as_json import to_json
     from autoft.tuner.compared import compare as compare_models
 
     found = compare_models(models, data, split=split, metric=metric, device=device)
     for text in found.notes:
         note(text)
     if as_json:
-        print_json(result_of(found))
+        say(to_json(result_of(found)))
         return
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(_table(found))

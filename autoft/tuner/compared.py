@@ -1,7 +1,7 @@
 """Models on the same labelled items: which is the best, and whether that is more than chance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +32,11 @@ class Row:
     behind: Comparison | None
     """What the best model is better by on the same items; None for that one."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the best model is better by more than chance."""
+        return self.behind is not None and self.behind.real and self.behind.difference > 0
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -51,7 +56,7 @@ class Compared:
     def verdict(self) -> str:
         """Which models can be told from the best, in a sentence."""
         best, *others = self.rows
-        near = [row.name for row in others if row.behind is None or not row.behind.real]
+        near = [row.name for row in others if not row.is_behind]
         if not near:
             rest = "all others" if len(others) > 1 else others[0].name
             return f"{best.name} is better than {rest} by more than chance"
@@ -84,17 +89,21 @@ def compare(
     named = _named(models)
     loaded = {name: _loaded(model, device) for name, model in named.items()}
     first = next((model.run for model in loaded.values() if model.run), None)
-    config = first.read_config() if first else None
+    config, notes = first.read_config() if first else None, list[str]()
     if data is None:
         data, split = config and config.data.source, split or "test"
+        notes = [f"{name}: is of no run; whether it has seen these items is not known" for name in _strays(loaded)]
     if data is None:
         raise ConfigError("data: is required where no model is a run of data on disk; give labelled items (--data)")
     kinds = {name: model.task.kind for name, model in loaded.items()}
     if len(set(kinds.values())) > 1:
         raise ConfigError(f"models: must have one task, got {', '.join(f'{kinds[name]} ({name})' for name in kinds)}")
-    found = {name: model.evaluate(data, split=split) for name, model in loaded.items()}
     tasks = {name: model.task for name, model in loaded.items()}
-    return compared(found, tasks, metric or (config.search.metric if config else None))
+    for name in _strays(loaded):
+        loaded[name] = replace(loaded[name], run=first)  # it is measured on the items of that run's split
+    found = {name: model.evaluate(data, split=split) for name, model in loaded.items()}
+    told = compared(found, tasks, metric or (config.search.metric if config else None))
+    return replace(told, notes=(*told.notes, *notes))
 
 
 def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: str | None = None) -> Compared:
@@ -107,7 +116,7 @@ def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: 
 
     Raises:
         ConfigError: a metric that the task has not.
-        DataError: what they came to is not of the same items, or of one item alone.
+        DataError: what they came to is not of the same items, or of one item or group alone.
         ModelError: answers that are no numbers.
     """
     first, *others = found
@@ -121,6 +130,10 @@ def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: 
         raise ModelError(f"{broken[0]}: answers some items with what is no number; leave it out")
     ordered = sorted(found, key=lambda name: -objective.score(found[name].metrics[objective.metric]))
     groups = None if (known := found[first].groups) is None else list(known)
+    if groups and len(set(groups)) < _FEWEST:
+        raise DataError(
+            f"all items are of the group {groups[0]}: nothing can be said of others; give at least {_FEWEST}"
+        )
     rows = tuple(
         Row(
             name,
@@ -148,6 +161,11 @@ def _named(models: Models) -> Mapping[str, str | Path | Predictor]:
 
 def _loaded(model: str | Path | Predictor, device: str | None) -> Predictor:
     return model if isinstance(model, Predictor) else Predictor.load(model, device=device)
+
+
+def _strays(loaded: Mapping[str, Predictor]) -> list[str]:
+    """Names of the models that are of no run."""
+    return [name for name, model in loaded.items() if model.run is None]
 
 
 def _check_same(first: str, one: Evaluated, second: str, other: Evaluated) -> None:

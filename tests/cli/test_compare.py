@@ -25,6 +25,21 @@ def runs(photos, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(runs, photos, tmp_path_factory):
+    """What ``autoft train --out`` writes of the first run's recipe."""
+    folder = tmp_path_factory.mktemp("trained")
+    autoft.fine_tune(autoft.Recipe.load(runs / "a/best_recipe.yaml"), photos, device="cpu", reuse=False).save(folder)
+    return folder
+
+
+def test_a_model_of_no_run_is_measured_on_the_runs_test_items(told, runs, trained):
+    captured = told("compare", runs / "a", trained, "--json")
+    best, other = json.loads(captured.out)["models"]
+    assert best["metrics"] == other["metrics"]
+    assert f"{trained}: is of no run; whether it has seen these items is not known" in captured.err
+
+
 def test_two_runs_are_compared_on_their_test_items(printed, runs):
     lines = printed("compare", runs / "a", runs / "b").splitlines()
     assert lines[0].split() == ["model", "accuracy", "95%", "behind", "95%"]

@@ -59,6 +59,21 @@ def test_items_that_belong_together_count_once():
     assert told.rows[0].interval is None
 
 
+def test_items_of_one_group_say_nothing_of_others():
+    models = {name: found(right, groups=np.repeat("g", 200)) for name, right in {"a": 100, "b": 110}.items()}
+    with pytest.raises(DataError, match="all items are of the group g: nothing can be said of others"):
+        compared(models, dict.fromkeys("ab", TASK))
+
+
+def test_a_model_that_is_ahead_by_the_metric_and_not_by_the_loss_is_not_called_better():
+    sure = found(180)
+    sure = replace(sure, outputs=sure.outputs * 20)  # its few mistakes cost more than all of the other's
+    told = compared({"a": found(170), "b": sure}, dict.fromkeys("ab", TASK), "macro_f1")
+    assert told.rows[1].behind.difference < 0
+    assert told.rows[1].behind.real
+    assert told.verdict == "b is ahead, but on 200 items cannot be told from a"
+
+
 def test_a_metric_that_is_no_mean_over_items_is_compared_by_the_loss():
     told = compared({"a": found(150), "b": found(180)}, dict.fromkeys("ab", TASK), "macro_f1")
     assert (told.metric, told.scored_by, told.rows[0].name) == ("macro_f1", "loss", "b")
