@@ -1,6 +1,7 @@
 """``autoft compare`` in a shell: by default on the test items that runs of the same data have in common."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,35 +10,47 @@ from autoft.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def runs(photos, tmp_path_factory):
-    """Two runs of the same data and split, and one whose split was drawn by another seed."""
-    folder = tmp_path_factory.mktemp("runs")
+def run(photos, tmp_path_factory):
+    """A search that ran to its end."""
     quick = {"model.weights": "random", "data.image_size": 32, "confirm": "off", "search.forgetting": "off"}
-    for name, more in {"a": {}, "b": {"search.seed": 1}, "c": {"data.split_seed": 7}}.items():
-        autoft.search(
-            "test_vit",
-            photos,
-            num_samples=1,
-            name=name,
-            storage_path=folder,
-            overrides={**quick, "data.split_seed": 0, **more},
-        )
+    folder = tmp_path_factory.mktemp("runs")
+    return autoft.search("test_vit", photos, num_samples=1, name="a", storage_path=folder, overrides=quick).path
+
+
+@pytest.fixture(scope="module")
+def trained(run, photos, tmp_path_factory):
+    """What ``autoft train --out`` writes of its recipe, for one epoch only."""
+    recipe = autoft.Recipe.load(run / "best_recipe.yaml").override(
+        {"stages.head.fit": "steps", "stages.head.epochs": 1}
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    autoft.fine_tune(recipe, photos, device="cpu", reuse=False).save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def trained(runs, photos, tmp_path_factory):
-    """What ``autoft train --out`` writes of the first run's recipe."""
-    folder = tmp_path_factory.mktemp("trained")
-    autoft.fine_tune(autoft.Recipe.load(runs / "a/best_recipe.yaml"), photos, device="cpu", reuse=False).save(folder)
-    return folder
+def runs(run, trained):
+    """The folder of that run, of one with another model, and of one with another split."""
+    for name in "bc":
+        shutil.copytree(run, run.with_name(name))
+    shutil.copy(trained / "model.safetensors", run.with_name("b") / "best_model.safetensors")
+    split = json.loads((run / "split.json").read_text())
+    run.with_name("c").joinpath("split.json").write_text(
+        json.dumps({**split, "val": split["test"], "test": split["val"]})
+    )
+    return run.parent
 
 
 def test_a_model_of_no_run_is_measured_on_the_runs_test_items(told, runs, trained):
     captured = told("compare", runs / "a", trained, "--json")
-    best, other = json.loads(captured.out)["models"]
-    assert best["metrics"] == other["metrics"]
+    assert {row["model"] for row in json.loads(captured.out)["models"]} == {str(runs / "a"), str(trained)}
     assert f"{trained}: is of no run; whether it has seen these items is not known" in captured.err
+
+
+def test_the_same_model_is_not_behind_whether_it_is_of_a_run_or_not(runs, trained):
+    told = autoft.compare([runs / "b", trained], device="cpu")
+    assert told.rows[0].metrics == told.rows[1].metrics
+    assert (told.rows[1].behind.difference, told.rows[1].behind.real) == (0.0, False)
 
 
 def test_two_runs_are_compared_on_their_test_items(printed, runs):
