@@ -16,7 +16,7 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="Two or more: runs or their URLs, folders of autoft train --out, or model files."
+            metavar="MODEL", help="Two or more: runs or their URLs, folders of autoft train --out, or model files."
         ),
     ],
     data: DataSource = None,

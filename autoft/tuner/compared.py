@@ -101,7 +101,10 @@ def compare(
     tasks = {name: model.task for name, model in loaded.items()}
     for name in _strays(loaded):
         loaded[name] = replace(loaded[name], run=first)  # it is measured on the items of that run's split
-    found = {name: model.evaluate(data, split=split) for name, model in loaded.items()}
+    try:
+        found = {name: model.evaluate(data, split=split) for name, model in loaded.items()}
+    except DataError as error:
+        raise DataError(f"{error}; or give items that no model has seen (--data)") from error
     told = compared(found, tasks, metric or (config.search.metric if config else None))
     return replace(told, notes=(*told.notes, *notes))
 

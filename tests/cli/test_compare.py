@@ -53,6 +53,16 @@ def test_the_same_model_is_not_behind_whether_it_is_of_a_run_or_not(runs, traine
     assert (told.rows[1].behind.difference, told.rows[1].behind.real) == (0.0, False)
 
 
+def test_a_run_without_test_items_says_what_else_to_give(run):
+    shutil.copytree(run, run.with_name("d"))
+    split = json.loads((run / "split.json").read_text())
+    run.with_name("d").joinpath("split.json").write_text(
+        json.dumps({**split, "train": split["train"] + split["test"], "test": []})
+    )
+    with pytest.raises(DataError, match=r"has no items in test; it has train, val; or give items that no model has"):
+        autoft.compare([run, run.with_name("d")], device="cpu")
+
+
 def test_two_runs_are_compared_on_their_test_items(printed, runs):
     lines = printed("compare", runs / "a", runs / "b").splitlines()
     assert lines[0].split() == ["model", "accuracy", "95%", "behind", "95%"]
