@@ -161,6 +161,8 @@ def parse_dimension(raw: Any, *, where: str) -> DimensionConfig:
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: must be a mapping with path, type and a range, got {raw!r}")
+    if "grid_search" in raw:  # as Ray Tune writes one
+        raise ConfigError(f"{where}: a grid is for all of a space; give tune.choice and search.sampler=grid")
     if "type" not in raw and "value" in raw:
         return _parse(FixedConfig, raw, where)
     kind = raw.get("type")

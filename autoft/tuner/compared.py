@@ -90,7 +90,8 @@ def compare(
     loaded = {name: _loaded(model, device) for name, model in named.items()}
     first = next((model.run for model in loaded.values() if model.run), None)
     config, notes = first.read_config() if first else None, list[str]()
-    if data is None:
+    given = data is not None
+    if not given:
         data, split = config and config.data.source, split or "test"
         notes = [f"{name}: is of no run; whether it has seen these items is not known" for name in _strays(loaded)]
     if data is None:
@@ -104,6 +105,8 @@ def compare(
     try:
         found = {name: model.evaluate(data, split=split) for name, model in loaded.items()}
     except DataError as error:
+        if given:
+            raise
         raise DataError(f"{error}; or give items that no model has seen (--data)") from error
     told = compared(found, tasks, metric or (config.search.metric if config else None))
     return replace(told, notes=(*told.notes, *notes))
@@ -151,12 +154,14 @@ def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: 
 
 
 def _named(models: Models) -> Mapping[str, str | Path | Predictor]:
-    if isinstance(models, str | Path):
-        models = [models]
-    named = models if isinstance(models, Mapping) else {str(model): model for model in models}
-    if len(named) < len(models):
-        twice = next(str(model) for place, model in enumerate(models) if model in list(models)[:place])
-        raise ConfigError(f"models: {twice} is given twice; give each once")
+    if isinstance(models, Mapping):
+        named = models
+    else:
+        listed = [models] if isinstance(models, str | Path) else models
+        names = [str(model) for model in listed]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ConfigError(f"models: {twice[0]} is given twice; give each once")
+        named = dict(zip(names, listed, strict=True))
     if len(named) < _FEWEST:
         raise ConfigError(f"models: must be at least {_FEWEST}, got {len(named)}; for one model: autoft evaluate")
     return named

@@ -30,8 +30,6 @@ def with_distributions(space: Mapping[str, Any]) -> dict[str, Any]:
                 found |= OptunaSearch.convert_search_space({path: given})
             except ValueError as error:
                 errors.append(f"space.{path}: {error}; give tune.{_KNOWN}")
-        elif isinstance(given, Mapping) and "grid_search" in given:
-            errors.append(f"space.{path}: a grid is for all of a space; give tune.choice and search.sampler=grid")
     if errors:
         raise ConfigError("\n".join(errors))
     return found

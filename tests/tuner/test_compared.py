@@ -1,6 +1,7 @@
 """Models are compared item by item, on items that mean the same to all of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,6 +109,7 @@ def test_answers_that_are_no_numbers_are_refused():
         ([], "at least 2, got 0"),
         ("runs/a", "at least 2, got 1; for one model: autoft evaluate"),
         (["runs/a", "runs/a"], "runs/a is given twice"),
+        (["runs/a", Path("runs/a")], "runs/a is given twice"),
     ],
 )
 def test_two_models_are_needed(models, told):

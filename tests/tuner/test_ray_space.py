@@ -29,7 +29,6 @@ def test_a_domain_becomes_the_distribution_that_ray_makes_of_it(domain, distribu
         (tune.qloguniform(1e-4, 1e-1, 1e-4), "steps on a logarithmic scale cannot be drawn; give tune.uniform, "),
         (tune.randn(0, 1), "does not support .*Normal.*; give tune.uniform, "),
         (tune.sample_from(lambda: 1), "give tune.uniform, "),
-        (tune.grid_search([1, 2]), "a grid is for all of a space; give tune.choice and search.sampler=grid"),
     ],
 )
 def test_what_no_distribution_stands_for_is_told_with_its_path(domain, told):

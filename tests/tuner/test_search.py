@@ -333,6 +333,13 @@ def test_a_space_may_be_distributions_or_ray_tunes_domains_over_recipe_paths(tmp
     assert drawn.between(1e-4, 1e-2).all()
 
 
+@pytest.mark.parametrize("more", [{}, {"optimisation.opt": tune.choice(["adamw", "sgd"])}])
+def test_a_grid_of_ray_tunes_says_how_all_of_a_space_becomes_one(tmp_path, more):
+    told = r"^space\.stages\.tune\.lr: a grid is for all of a space; give tune.choice and search.sampler=grid$"
+    with pytest.raises(ConfigError, match=told):
+        search(tmp_path, space={"stages.tune.lr": tune.grid_search([1e-3, 1e-4]), **more})
+
+
 def test_a_run_that_another_process_holds_is_refused(finished):
     with RunFolder(finished.path).locked(), pytest.raises(RunLockedError, match="another process"):
         search(finished.path.parent)
