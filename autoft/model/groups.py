@@ -183,7 +183,7 @@ def _places(
     modules: Mapping[str, nn.Module], direct: Mapping[str, frozenset[int]], order: Sequence[str], head: int
 ) -> dict[str, int]:
     """Group of the owner of parameters that comes before a module; the head for dropout right before the head."""
-    called = [*order, *(name for name in modules if name not in set(order))]
+    called = list(dict.fromkeys((*order, *modules)))
     places: dict[str, int] = {}
     current = min((min(groups) for groups in direct.values() if groups), default=head)
     for name in called:

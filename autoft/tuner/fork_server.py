@@ -20,9 +20,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 from autoft.lazily import much_imported
 from autoft.tuner import fork_client
@@ -30,20 +33,59 @@ from autoft.tuner import fork_client
 _MODULES = ("autoft.tuner.worker", "autoft.tuner.supply", "autoft.tuner.confirmation.runs")
 _OF_RAY = ("pandas", "pyarrow.fs", "fsspec", "pydantic", "requests", "jsonschema", "rich")
 """What Ray imports in a worker."""
+_NICENESS = 10
+"""Of its imports: the search's own and Ray's start, which are needed first, go before them."""
 _LONGEST_SOCKET = 100
 """Bytes of a socket's path; the kernel takes 107."""
 
 
 class ForkServer:
-    """A running fork server; it ends with this process, and its forks go on."""
+    """A fork server; it ends with this process, and its forks go on.
+
+    Where nothing stands against it, it is a fork of this process, made by `fork` when what workers need has been
+    imported here, as it must be for the search itself: it is imported once, not twice. Else it is a Python of its own,
+    which begins to import at once.
+    """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="autoft-"))
         self._socket = self._folder / "fork"
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(self._socket))
-            listener.listen()  # who comes before all is imported waits
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._socket))
+        self._listener.listen()  # who comes before all is imported waits
+        self.process: subprocess.Popen[bytes] | None = None
+        if not _may_fork():
+            self._spawn()
+
+    @property
+    def python(self) -> str:
+        """The command that Ray is to take for a worker's Python."""
+        return shlex.join([sys.executable, "-I", "-S", fork_client.__file__, str(self._socket)])
+
+    def fork(self) -> None:
+        """Import what workers need, and be forked if the server is not running yet."""
+        if self._listener.fileno() < 0:
+            return
+        _import()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        theirs, mine = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads: those of OpenBLAS, which knows of forks
+            child = os.fork()
+        if child == 0:
+            try:
+                _cast_off(self._listener.fileno(), theirs)
+                _run_script(serve(self._folder, self._listener))
+            finally:
+                os._exit(1)  # whatever happens, this process never goes on as its parent
+        os.close(theirs)
+        self._end = mine  # the server ends when it closes, as it does with this process
+        self._listener.close()
+
+    def _spawn(self) -> None:
+        with self._listener as listener:
             self.process = subprocess.Popen(  # noqa: S603 - this package itself
                 [sys.executable, "-P", "-m", __name__, str(self._folder), str(listener.fileno())],
                 stdin=subprocess.PIPE,
@@ -51,46 +93,35 @@ class ForkServer:
                 stderr=subprocess.DEVNULL,
                 pass_fds=[listener.fileno()],
                 env={"OMP_NUM_THREADS": "1", **os.environ},  # as Ray does; without threads nothing is lost by a fork
-                start_new_session=True,
+                process_group=0,
             )
-
-    @property
-    def python(self) -> str:
-        """The command that Ray is to take for a worker's Python."""
-        return shlex.join([sys.executable, "-I", "-S", fork_client.__file__, str(self._socket)])
 
 
 @cache
 def fork_server() -> ForkServer | None:
-    """This process's fork server, started by the first call; None where there can be none."""
+    """This process's fork server, made by the first call; None where there can be none."""
     if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_SOCKET - len("/autoft-12345678/fork"):
         return None
     return ForkServer()
 
 
-def begin(address: str | None) -> None:
-    """Start the fork server before anything large is imported, if Ray will be this machine's and the search's own."""
-    ray = sys.modules.get("ray")
-    running = ray is not None and ray.is_initialized()
-    if not (running or address or os.environ.get("RAY_ADDRESS")):
-        fork_server()
+def _may_fork() -> bool:
+    """Whether a fork of this process can be what a new Python would be: no other thread, no torch that has computed."""
+    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
+    return alone and sys.gettrace() is None and not any(name in sys.modules for name in ("torch", "ray"))
 
 
-def serve(folder: str, listener: int) -> str:
-    """Import, then fork a process for each client; gives, in the forks alone, the script that each is to run.
+def serve(folder: Path, listener: socket.socket) -> str:
+    """Fork a process for each client; gives, in the forks alone, the script that each is to run.
 
     It ends with the process that started it, and removes its folder.
     """
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
-    with socket.socket(fileno=listener) as server:
-        with much_imported():
-            for module in (*_MODULES, *_OF_RAY):
-                importlib.import_module(module)
-        gc.collect()
-        gc.freeze()
+    gc.freeze()
+    with listener:
         while True:
-            client, _ = server.accept()
+            client, _ = listener.accept()
             with client, suppress(OSError, ValueError):  # a client that is gone
                 order, streams = _received(client)
                 if os.fork() == 0:
@@ -99,7 +130,65 @@ def serve(folder: str, listener: int) -> str:
                     os.close(stream)
 
 
-def _end_with_parent(folder: str) -> None:
+def _import() -> None:
+    with much_imported():
+        for module in (*_MODULES, *_OF_RAY):
+            importlib.import_module(module)
+
+
+def _import_giving_way() -> None:
+    """Import with a lower priority of this thread; on Linux each has its own, and the forks are another's."""
+    with suppress(OSError):  # a sandbox that forbids it: then nothing gives way
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
+    _import()
+
+
+def _cast_off(listener: int, parent: int) -> None:
+    """In a fork: let go of what is the parent's: its files, streams, signals, threads, and what it does at its end.
+
+    Args:
+        listener: stays open.
+        parent: the end of a pipe that the parent holds; becomes standard input.
+    """
+    os.setpgid(0, 0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(parent, 0)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    for number in {int(file.name) for file in Path("/proc/self/fd").iterdir()} - {0, 1, 2, listener, nothing}:
+        os.dup2(nothing, number, inheritable=False)  # not closed: what still writes there must not meet another file
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()  # as multiprocessing does
+    sys.modules["torch"].set_num_threads(1)  # as Ray has it for workers, by OMP_NUM_THREADS
+    sys.modules["threadpoolctl"].threadpool_limits(1)
+
+
+def _run_script(path: str) -> NoReturn:
+    """Run it as Python runs a script, and end with it."""
+    code: Any = 1
+    try:
+        runpy.run_path(path, run_name="__main__")
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+        if not isinstance(code, int):
+            sys.stderr.write(f"{code}\n")
+            code = 1
+    except BaseException:  # noqa: BLE001 - told as Python does
+        traceback.print_exc()
+    with suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined] # waits for its threads
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _end_with_parent(folder: Path) -> None:
     """The other end of standard input closes when the parent ends, however it ends."""
     os.read(0, 1)
     shutil.rmtree(folder, ignore_errors=True)
@@ -131,4 +220,7 @@ def _taken_up(order: fork_client.Order, streams: list[int], client: int) -> str:
 
 
 if __name__ == "__main__":
-    runpy.run_path(serve(sys.argv[1], int(sys.argv[2])), run_name="__main__")
+    importing = threading.Thread(target=_import_giving_way)
+    importing.start()
+    importing.join()
+    _run_script(serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))

@@ -1,6 +1,5 @@
 """How a search uses the machine: trials at a time, threads of each, memory format; chosen once per study."""
 
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from autoft.cache.measure import MeasurementError, Measurements, Setting
 from autoft.errors import ConfigError
 from autoft.model.memory import MemoryFormat
 from autoft.recipe import Recipe
+from autoft.tuner.machine import card_count, core_count
 
 LAYOUT = "layout"
 """The study's fact that keeps what was chosen: results depend on it bit by bit."""
@@ -269,15 +269,3 @@ def check_device(device: str) -> None:
 def this_machine() -> Node:
     """What this process may use."""
     return Node(core_count(), card_count())
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def card_count() -> int:
-    """GPUs that torch sees."""
-    import torch  # noqa: PLC0415 - ask only when a search runs
-
-    return torch.cuda.device_count()

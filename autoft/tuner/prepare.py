@@ -27,7 +27,8 @@ from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.given import Data
 from autoft.tuner.inputs import check_torch, example_batch
-from autoft.tuner.layout import core_count, device_here
+from autoft.tuner.layout import device_here
+from autoft.tuner.machine import core_count
 from autoft.tuner.pareto import Aims, objectives_of
 from autoft.tuner.policy import Policy
 from autoft.tuner.portfolio import Named, portfolio_of, without_repeats

@@ -36,7 +36,7 @@ from autoft.training import StagedTrainer, StageKeys, StageTree, load_weights, t
 from autoft.training.lengths import length_in_steps
 from autoft.training.rates import ROWS, RangeTest
 from autoft.training.source import can_train_from_cache
-from autoft.tuner.layout import core_count
+from autoft.tuner.machine import core_count
 from autoft.tuner.pooled import OutOfTimeError, Pooled, linear_scores
 from autoft.tuner.rates import RateLimits, affordable
 from autoft.tuner.worker import WorkerContext

@@ -1,11 +1,10 @@
-"""Ray for the length of a search: started on this machine, joined at an address, or borrowed from the caller."""
+"""Ray for the length of a search: this machine's own, joined at an address, or borrowed from the caller."""
 
 import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,69 +16,47 @@ import ray
 from ray._private import worker as ray_worker
 from ray.autoscaler.sdk import request_resources
 
-from autoft.errors import ConfigError, SearchFailedError
-from autoft.tuner.fork_server import fork_server
-from autoft.tuner.layout import Node, Slots, card_count, core_count
-from autoft.tuner.ray_temp import check_sockets_fit
-from autoft.tuner.ray_token import MODE, provide_token
+from autoft.errors import AutoftError, ConfigError, SearchFailedError
+from autoft.tuner.layout import Node, Slots
+from autoft.tuner.ray_head import RayHead, be_quiet, not_started
+from autoft.tuner.ray_token import MODE
 
-_QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
-}
-_NO_OTHER_WORKERS = ("RAY_prestart_worker_first_driver", "0")
-"""Those that Ray starts ahead of need are no forks, and would wait in vain."""
-_OBJECT_STORE_BYTES = 200 * 2**20
-_HEAD_START_S = 0.2
-"""Data that are not there are found within this time; then Ray is not started at all."""
 _ANSWER_S = 5.0
 """For a cluster's address to take a connection."""
 _JOIN_S = 60.0
 """For a cluster that answers to take this process in."""
 _NODES_S = 300.0
 """For a cluster that has just been started to get its first node that can run a trial."""
-_LOCAL = "local"
-_NICENESS = 5
-"""Of a Ray that is started here: it gives way to measuring and the first answer, which do not wait for it."""
-_VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
-"""Processes of Ray without which it ends the program that uses it, a while later and without a word of ours."""
 _SIGACTION_BYTES = 256
 """More than any system's struct sigaction has."""
 
 
 class RaySession:
-    """Ray, started or joined in the background while the driver imports and decodes, and left if it was entered here.
+    """Ray, joined in the background while the driver decodes, and left if it was entered here.
 
     Args:
-        address: ``auto`` or ``host:port`` of a cluster; None: ``$RAY_ADDRESS``, else a Ray of this machine for itself.
+        address: ``auto`` or ``host:port`` of a cluster; None: ``$RAY_ADDRESS``.
+        head: a Ray that is being started on this machine, the search's own.
 
     Raises:
-        ConfigError: no cluster can be reached there, or Ray cannot start in the temporary folder.
+        ConfigError: no cluster can be reached at the address.
     """
 
-    def __init__(self, address: str | None = None) -> None:
-        self._mine = not ray.is_initialized()
+    def __init__(self, address: str | None = None, head: RayHead | None = None) -> None:
+        self._mine, self._head = not ray.is_initialized(), head
         if not self._mine and address:
             raise ConfigError(
                 f"address: {address} was given, but this process is connected to a Ray already; leave it out, or call "
                 "ray.shutdown() before"
             )
-        self.address = _checked(address or os.environ.get("RAY_ADDRESS") or _LOCAL) if self._mine else ""
-        if self.alone:
-            check_sockets_fit()
+        joins = self._mine and head is None
+        self.address = _checked(address or os.environ.get("RAY_ADDRESS") or "auto") if joins else ""
         self._until = time.monotonic() + _JOIN_S
         self._error: Exception | None = None
-        self._asked = False
-        self._unwanted, self._up, self._over = threading.Event(), threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        self._asked = self._unwanted = self._joining = False
+        self._turn, self._up = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._join, daemon=True)
+        be_quiet()
         if self._mine:
             self._thread.start()
 
@@ -91,7 +68,7 @@ class RaySession:
     @property
     def alone(self) -> bool:
         """Whether it is this machine's and the search's own: no other node can join."""
-        return self.address == _LOCAL
+        return self._head is not None
 
     def ask_for(self, slots: Slots) -> None:
         """Ask the cluster's autoscaler, if it has one, for room for so many trials, until Ray is left.
@@ -135,10 +112,7 @@ class RaySession:
             return
         came = self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic()))
         if self.alone and self._error is not None:
-            raise SearchFailedError(
-                f"Ray could not be started: {self._error}; nothing is lost, run the same command again when the "
-                "machine is less busy; autoft doctor tells what keeps Ray from starting"
-            ) from self._error
+            raise self._error if isinstance(self._error, AutoftError) else not_started(self._error) from self._error
         if self._error is not None or not came:
             raise _unreachable(self.address, self._error or "no answer within a minute") from self._error
 
@@ -151,11 +125,9 @@ class RaySession:
         Raises:
             SearchFailedError: one of them has ended.
         """
-        node: Any = ray_worker._global_node if self.alone else None
-        dead = [kind for kind, _ in node.dead_processes()] if node else []
-        if ended := [_VITAL[kind] for kind in dead if kind in _VITAL]:
+        if self._head is not None and (ended := self._head.ended()):
             raise SearchFailedError(
-                f"Ray's own {ended[0]} process has ended (was it killed, or was memory short?), so the search cannot "
+                f"Ray's own {ended} process has ended (was it killed, or was memory short?), so the search cannot "
                 f"go on; nothing is lost, go on with: {go_on}"
             )
 
@@ -164,64 +136,51 @@ class RaySession:
         if self._asked:
             with suppress(ray.exceptions.RayError):  # a cluster that is gone has nothing to take back
                 request_resources(bundles=[])
-        if self._mine:
-            self._unwanted.set()
-            if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
-                ray.shutdown()
-                ray_worker._worker_logs_enabled = True
-                self._over.set()
-                self._thread.join()
-
-    def _live(self) -> None:
-        """Start Ray and stay: the kernel ends Ray's processes with the thread that started them."""
-        if self.alone and self._unwanted.wait(_HEAD_START_S):
-            self._up.set()
+        if not self._mine:
             return
-        own: dict[str, Any] = {
-            "num_cpus": core_count(),
-            "num_gpus": card_count(),
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }
+        with self._turn:
+            self._unwanted = True
+        if self._head is not None and not self._joining:
+            self._head.close()  # whoever waits for it is told
+        if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
+            ray.shutdown()
+            ray_worker._worker_logs_enabled = True
+            self._thread.join()
+
+    def _join(self) -> None:
         try:
-            if self.alone:
-                _give_way()
-                provide_token()
-                if server := fork_server():
-                    own["runtime_env"] = {"py_executable": server.python}
-                    os.environ.setdefault(*_NO_OTHER_WORKERS)
-            ray_worker._worker_logs_enabled = False  # of what nodes report, as a killed worker, nothing is printed
-            with _sigterm_kept():
-                ray.init(
-                    address=self.address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=False,
-                    **(own if self.alone else {}),
-                )
+            address = self._head.address() if self._head is not None else self.address
+            with self._turn:
+                self._joining = not self._unwanted
+            if self._joining:
+                self._connect(address)
         except Exception as error:  # noqa: BLE001 - carried to the thread that waits
             self._error = error
         self._up.set()
-        import_module("autoft.tuner.ray_runner")  # Ray Tune, while the driver measures and probes
-        self._over.wait()
+        if self._joining:
+            import_module("autoft.tuner.ray_runner")  # Ray Tune, while the driver measures and probes
 
-
-def _give_way() -> None:
-    """Lower the priority of this thread, and so of the processes that it starts; on Linux a thread has its own."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        with suppress(OSError):  # a sandbox that forbids it: then nothing gives way
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+    def _connect(self, address: str) -> None:
+        more: dict[str, Any] = {}
+        if self._head is not None:
+            if MODE not in os.environ:
+                os.environ[MODE] = "token"  # as Ray has it where it starts one; it knows by itself only of one
+                import_module("ray._raylet").Config.initialize("")  # that it has started in this process
+            if self._head.server:
+                more["runtime_env"] = {"py_executable": self._head.server.python}
+        ray_worker._worker_logs_enabled = False  # of what nodes report, as a killed worker, nothing is printed
+        with _sigterm_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[RaySession]:
+def ray_session(address: str | None = None, head: RayHead | None = None) -> Iterator[RaySession]:
     """A `RaySession` that is closed whatever happens.
 
     Raises:
         ConfigError: no cluster can be reached at the address.
     """
-    session = RaySession(address)
+    session = RaySession(address, head)
     try:
         yield session
     finally:
@@ -245,7 +204,7 @@ def _checked(address: str) -> str:
     Raises:
         ConfigError: neither.
     """
-    if address in {_LOCAL, "auto"}:
+    if address == "auto":
         return address
     if "://" in address:
         raise ConfigError(

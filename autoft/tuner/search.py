@@ -11,9 +11,9 @@ from autoft.errors import AutoftError, ConfigError, DataError
 from autoft.lazily import much_imported
 from autoft.recipe import parse_assignment
 from autoft.tuner.config import SearchConfig, resolve_config
-from autoft.tuner.fork_server import begin
 from autoft.tuner.given import Data, Given, data_source, model_name
 from autoft.tuner.observer import Observer, Silent
+from autoft.tuner.ray_head import begun
 
 if TYPE_CHECKING:
     from autoft.tuner.given import Model
@@ -147,7 +147,7 @@ def _check_there(source: str) -> None:
 
 
 def _run(config: SearchConfig, given: Given, observer: Observer, started_at: float | None) -> "SearchResult":
-    """Have workers' imports begin beside this process's own, then import what searches.
+    """Have Ray start and workers' imports begin beside this process's own imports, then search.
 
     Raises:
         ConfigError: there are no data.
@@ -158,16 +158,18 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
         raise ConfigError("data.source: is required; give a folder, a manifest, an .npz file or digits")
     if isinstance(source, str | Path):
         check_named(source)
-    began = time.time() if started_at is None else started_at
-    begin(given.address)
-    with much_imported():
-        from autoft.tuner.session import run_search
+    started = time.time() if started_at is None else started_at
+    with begun(given.address) as head:
+        with much_imported():
+            if head is not None and head.server is not None:
+                head.server.fork()
+            from autoft.tuner.session import run_search
 
-        if _has_domains(given.space):
-            from autoft.tuner.ray_space import with_distributions
+            if _has_domains(given.space):
+                from autoft.tuner.ray_space import with_distributions
 
-            given = replace(given, space=with_distributions(given.space))
-    return run_search(config, given, observer, began)
+                given = replace(given, space=with_distributions(given.space))
+        return run_search(config, given, observer, started, head)
 
 
 def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:

@@ -50,6 +50,7 @@ from autoft.tuner.prepare import (
 )
 from autoft.tuner.probe import Probed
 from autoft.tuner.quota import CheckpointKeeper, default_quota
+from autoft.tuner.ray_head import RayHead
 from autoft.tuner.ray_session import RaySession, ray_session
 from autoft.tuner.recorded import recorded_task
 from autoft.tuner.reserve import Passes, Reserve
@@ -65,7 +66,9 @@ _SPARE = 4
 """How many times as many of the best trials keep their weights where some of them may break a constraint."""
 
 
-def run_search(config: SearchConfig, given: Given, observer: Observer, started_at: float) -> SearchResult:
+def run_search(
+    config: SearchConfig, given: Given, observer: Observer, started_at: float, head: RayHead | None
+) -> SearchResult:
     """Lay the ground, run the trials, confirm and conclude.
 
     Args:
@@ -73,6 +76,7 @@ def run_search(config: SearchConfig, given: Given, observer: Observer, started_a
         given: what the caller gave beside them.
         observer: told what happens.
         started_at: when the budget began, in seconds since the epoch.
+        head: Ray, being started on this machine; None: a running one is used.
 
     Raises:
         AutoftError: a member of its tree for each thing that can be wrong; the run can always be resumed.
@@ -91,7 +95,7 @@ def run_search(config: SearchConfig, given: Given, observer: Observer, started_a
         if module is None:
             check_before_spending(config, base, given.space)
         asked = wanted(config.resources, config.search.num_samples)
-        with ray_session(given.address) as ray:
+        with ray_session(given.address, head) as ray:
             if asked:
                 ray.ask_for(asked)
             room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note))
