@@ -1,5 +1,8 @@
 """Models: layer groups, segments, freezing laws, weights and cards."""
 
+import autoft.model.timm_alone  # noqa: F401 - before anything else imports timm
+
+# isort: split
 from autoft.model.chain import Chain
 from autoft.model.depthwise import quick_gradients
 from autoft.model.describe import Description, build_card, describe

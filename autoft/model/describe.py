@@ -1,11 +1,14 @@
 """What a model looks like, told without its weights."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from autoft.errors import ModelError
 from autoft.model.base import rest
@@ -18,6 +21,10 @@ from autoft.model.load import load_model
 from autoft.model.trace import Trace, watch
 from autoft.recipe import ModelConfig
 from autoft.record import ModelCard
+
+_LARGE = 100_000_000
+"""Parameters from which on a forward pass takes longer than to import what torch needs for one on the meta device."""
+_DRAWS = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.mul_, Tensor.add_, Tensor.clamp_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def _own_width(config: ModelConfig) -> int:
 
 @lru_cache(maxsize=8)
 def build_card(config: ModelConfig, *, image_size: int | None = None) -> ModelCard:
-    """The card of a timm model: nothing is downloaded and, where the model allows it, nothing is computed.
+    """The card of a timm model: nothing is downloaded, and of a large model that allows it nothing is computed.
 
     Mean, deviation and size of the input are those of timm's own weights.
 
@@ -68,17 +75,35 @@ def build_card(config: ModelConfig, *, image_size: int | None = None) -> ModelCa
     """
     origin = Origin.of_cfg(pretrained_cfg(config.name), "none")
     size = image_size or origin.image_size
-    try:
-        model, traced = _watched(config, image_size, size, "meta")
-    except (ModelError, RuntimeError, TypeError):
-        model, traced = _watched(config, image_size, size, "cpu")
+    model, traced = _watched(config, image_size, size)
     grouping = find_groups(model, config.groups, traced.order)
     homes = homes_of(model, grouping.groups, traced.order)
     return make_card(config.name, model, grouping, homes, traced.multiply_adds, origin)
 
 
-def _watched(config: ModelConfig, image_size: int | None, size: int, device: str) -> tuple[nn.Module, Trace]:
-    with drawn_from(0, "card"), torch.device(device):
+def _watched(config: ModelConfig, image_size: int | None, size: int) -> tuple[nn.Module, Trace]:
+    model = _structure(config, image_size, "cpu")
+    if sum(parameter.numel() for parameter in model.parameters()) > _LARGE:
+        with suppress(ModelError, RuntimeError, TypeError):
+            bare = _structure(config, image_size, "meta")
+            return bare, watch(config.name, bare, model_input(example_images(size, device="meta")))
+    return model, watch(config.name, model, model_input(example_images(size)))
+
+
+def _structure(config: ModelConfig, image_size: int | None, device: str) -> nn.Module:
+    with drawn_from(0, "card"), torch.device(device), _Undrawn():
         model = build(config, image_size=image_size)
     rest(model)
-    return model, watch(config.name, model, model_input(example_images(size, device=device)))
+    return model
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, weights are what memory held: drawing them is most of building, and nobody looks at them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        tensor = args[0] if args else given.get("tensor")
+        draws = func in _DRAWS or getattr(func, "__module__", None) == nn.init.__name__
+        return tensor if draws and isinstance(tensor, nn.Parameter) else func(*args, **given)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -33,6 +32,10 @@ def build_optimizer(config: Optimisation, stage: Stage, plan: FreezePlan, loaded
     parameter groups carries its full rate as ``initial_lr``. Parameters of one dimension (norms, biases), and those
     that the model itself names in ``no_weight_decay()``, do not decay.
     """
+    from timm.optim import (  # type: ignore[attr-defined]  # noqa: PLC0415 - imports torch's compiler
+        create_optimizer_v2,
+    )
+
     decayed = weight_decay_of(config, stage)
     parameters = dict(loaded.module.named_parameters())
     exempt = exempt_from_decay(loaded.module)

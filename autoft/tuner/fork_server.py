@@ -22,6 +22,7 @@ import tempfile
 import threading
 import traceback
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,8 @@ from autoft.tuner import fork_client
 _MODULES = ("autoft.tuner.worker", "autoft.tuner.supply", "autoft.tuner.confirmation.runs")
 _OF_RAY = ("pandas", "pyarrow.fs", "fsspec", "pydantic", "requests", "jsonschema", "rich")
 """What Ray imports in a worker."""
+_OF_WORKERS = ("timm.optim",)
+"""What workers alone import: optimizers, and torch's compiler with them."""
 _NICENESS = 10
 """Of its imports: the search's own and Ray's start, which are needed first, go before them."""
 _LONGEST_SOCKET = 100
@@ -67,7 +70,7 @@ class ForkServer:
         """Import what workers need, and be forked if the server is not running yet."""
         if self._listener.fileno() < 0:
             return
-        _import()
+        _import((*_MODULES, *_OF_RAY))
         sys.stdout.flush()
         sys.stderr.flush()
         theirs, mine = os.pipe()
@@ -112,11 +115,14 @@ def _may_fork() -> bool:
 
 
 def serve(folder: Path, listener: socket.socket) -> str:
-    """Fork a process for each client; gives, in the forks alone, the script that each is to run.
+    """Import, then fork a process for each client; gives, in the forks alone, the script that each is to run.
 
     It ends with the process that started it, and removes its folder.
     """
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    importing = threading.Thread(target=_import_giving_way)
+    importing.start()
+    importing.join()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     gc.freeze()
     with listener:
@@ -130,9 +136,9 @@ def serve(folder: Path, listener: socket.socket) -> str:
                     os.close(stream)
 
 
-def _import() -> None:
+def _import(modules: Sequence[str]) -> None:
     with much_imported():
-        for module in (*_MODULES, *_OF_RAY):
+        for module in modules:
             importlib.import_module(module)
 
 
@@ -140,7 +146,7 @@ def _import_giving_way() -> None:
     """Import with a lower priority of this thread; on Linux each has its own, and the forks are another's."""
     with suppress(OSError):  # a sandbox that forbids it: then nothing gives way
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-    _import()
+    _import((*_MODULES, *_OF_RAY, *_OF_WORKERS))
 
 
 def _cast_off(listener: int, parent: int) -> None:
@@ -220,7 +226,4 @@ def _taken_up(order: fork_client.Order, streams: list[int], client: int) -> str:
 
 
 if __name__ == "__main__":
-    importing = threading.Thread(target=_import_giving_way)
-    importing.start()
-    importing.join()
     _run_script(serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
