@@ -182,7 +182,7 @@ def _run_script(path: str) -> NoReturn:
     except SystemExit as ended:
         code = ended.code or 0
         if not isinstance(code, int):
-            sys.stderr.write(f"{code}\n")
+            os.write(2, f"{code}\n".encode())
             code = 1
     except BaseException:  # noqa: BLE001 - told as Python does
         traceback.print_exc()

@@ -98,12 +98,14 @@ class RayHead:
     def close(self) -> None:
         """Have Ray's processes end, and wait until they have."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         if self._address:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=_SHUT_S)
         self._process.kill()
         self._process.wait()
+        self._process.stdout.close()
 
     def _hear(self) -> None:
         self._answers.put(self._next())

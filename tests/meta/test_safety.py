@@ -132,7 +132,11 @@ def test_no_global_generator_is_seeded_or_drawn_from(package):
     assert stateful == set()
 
 
-RAISED_ELSEWHERE = {"autoft/tuner/ray_session.py"}  # carries the error of a thread to the one that waits for it
+RAISED_ELSEWHERE = {
+    "autoft/tuner/ray_session.py",  # carries the error of a thread to the one that waits for it
+    "autoft/tuner/ray_keeper.py",  # and that of a process
+    "autoft/tuner/fork_server.py",  # a script's, told as Python tells it
+}
 STATEFUL = {
     "torch.manual_seed",
     "torch.seed",

@@ -1,10 +1,15 @@
-"""A fork is the process that a new Python would have been, with what workers need imported."""
+"""A fork is the process that a new Python would have been, with what workers need imported.
+
+Of two kinds: of a server that is a Python of its own, as in this process, which has torch and threads; and of one that
+is itself a fork, of a program that has things which its forks must not have.
+"""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import psutil
@@ -12,8 +17,21 @@ import pytest
 
 from autoft.tuner.fork_server import ForkServer
 
+PROGRAM = """
+import atexit, os, signal, sys, tempfile
+from autoft.tuner.fork_server import ForkServer
+atexit.register(print, "the program ends")
+signal.signal(signal.SIGTERM, lambda *_: print("told to end"))
+held = tempfile.NamedTemporaryFile(suffix=".held")
+server = ForkServer()
+server.fork()
+assert server.process is None
+print(server.python, flush=True)
+input()
+"""
 SCRIPT = """
-import json, os, sys
+import json, os, signal, sys
+from pathlib import Path
 print(json.dumps({
     "arguments": sys.argv[1:],
     "folder": os.getcwd(),
@@ -24,6 +42,9 @@ print(json.dumps({
     "parent": os.getppid(),
     "beside": __import__("beside").IT,
     "said": sys.stdin.read(),
+    "held": [file.name for file in Path("/proc/self/fd").iterdir() if str(file.resolve()).endswith(".held")],
+    "ends": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+    "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1,
 }), flush=True)
 sys.exit("no more")
 """
@@ -31,11 +52,22 @@ sys.exit("no more")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers are for Linux")
 
 
-@pytest.fixture(scope="module")
-def server():
-    server = ForkServer()
-    yield server
-    server.process.communicate(timeout=60)
+@pytest.fixture(scope="module", params=["a Python of its own", "a fork"])
+def server(request):
+    """The command that asks the server for a fork, and the server's process."""
+    if request.param == "a fork":
+        program = start_program()
+        python = program.stdout.readline().strip()
+        yield types.SimpleNamespace(python=python, process=psutil.Process(program.pid).children()[0])
+        assert program.communicate("\n", timeout=60)[0] == "the program ends\n"
+    else:
+        server = ForkServer()
+        yield types.SimpleNamespace(python=server.python, process=psutil.Process(server.process.pid))
+        server.process.communicate(timeout=60)
+
+
+def start_program():
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def start(python, script, *arguments, cwd):
@@ -79,6 +111,9 @@ def test_a_fork_is_what_a_new_python_would_be_and_has_imported_torch(server, scr
             "ray": False,
             "beside": 7,
             "said": "hello",
+            "held": [],
+            "ends": True,
+            "threads": 1,
         }
     )
     assert err == plain_err == "no more\n"
@@ -106,10 +141,7 @@ def test_where_no_server_is_a_worker_starts_all_the_same(script, tmp_path):
 
 def test_a_server_ends_with_the_process_that_started_it_and_its_forks_go_on(tmp_path):
     (tmp_path / "wait.py").write_text("import os\nprint(os.getpid(), flush=True)\nprint(input())\n")
-    program = (
-        "import os; from autoft.tuner.fork_server import ForkServer; print(ForkServer().python, flush=True); input()"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    parent = start_program()
     python = parent.stdout.readline().strip()
     client = start(python, tmp_path / "wait.py", cwd=tmp_path)
     fork = psutil.Process(int(client.stdout.readline()))
@@ -131,6 +163,6 @@ def test_who_ends_the_process_group_of_a_worker_ends_neither_the_server_nor_othe
     workers[0].communicate(timeout=60)
     one.wait(timeout=60)
     assert other.is_running()
-    assert server.process.poll() is None
+    assert server.process.is_running()
     other.kill()
     workers[1].communicate(timeout=60)

@@ -4,18 +4,24 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import types
 
 import numpy as np
+import psutil
 import pytest
 import ray
-from ray._private import worker as ray_worker
+from commands import wait_for
 
 import autoft
 from autoft.errors import ConfigError, SearchFailedError
-from autoft.tuner import ray_session
-from autoft.tuner.ray_session import RaySession
+from autoft.tuner import ray_keeper
+from autoft.tuner.ray_head import RayHead
+from autoft.tuner.ray_session import RaySession, ray_session
+
+
+def lives(process):
+    """Also one that nobody has buried is dead."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -61,29 +67,43 @@ def test_the_environments_address_counts(monkeypatch, closed_port):
         RaySession()
 
 
-def test_a_process_of_ones_own_ray_that_has_ended_ends_the_search_in_a_sentence(monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_session, "_HEAD_START_S", 600.0)  # Ray itself is not started
-    session, dead = RaySession(), [("log_monitor", None)]
-    session.check("autoft resume runs/a")
-    with monkeypatch.context() as ray_is_up:
-        ray_is_up.setattr(ray_worker, "_global_node", types.SimpleNamespace(dead_processes=lambda: dead))
+def test_a_process_of_ones_own_ray_that_has_ended_ends_the_search_in_a_sentence():
+    ended = iter([None, "GCS"])
+    head = types.SimpleNamespace(ended=lambda: next(ended), close=lambda: None, server=None)
+    head.address = lambda: next(iter(()))
+    with ray_session(None, head) as session:
         session.check("autoft resume runs/a")
-        dead.append(("gcs_server", None))
         with pytest.raises(SearchFailedError, match=r"own GCS process has ended .*with: autoft resume runs/a$"):
             session.check("autoft resume runs/a")
-    session.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_what_rays_thread_starts_gives_way_to_the_search():
-    def start():
-        ray_session._give_way()
-        told.append(subprocess.check_output(["nice"], text=True))
+def test_a_ray_that_does_not_start_is_told():
+    head = RayHead(None)
+    psutil.Process(head._process.pid).kill()
+    with ray_session(None, head) as session, pytest.raises(SearchFailedError, match="Ray could not be started: the pr"):
+        session.ready()
+    assert not ray.is_initialized()
 
-    told, before = [], os.getpriority(os.PRIO_PROCESS, 0)
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-    assert int(told[0]) == min(19, before + ray_session._NICENESS)
-    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+def test_the_end_of_a_process_of_rays_is_heard_and_the_others_end_with_the_head():
+    head = RayHead(None)
+    assert head.address().rpartition(":")[2].isdigit()
+    of_ray = psutil.Process(head._process.pid).children(recursive=True)
+    gcs = next(process for process in of_ray if "gcs_server" in process.name())
+    assert gcs.nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + ray_keeper._NICENESS), "it gives way"
+    assert head.ended() is None
+    gcs.kill()
+    wait_for(lambda: head.ended() == "GCS")
+    head.close()
+    wait_for(lambda: not any(lives(process) for process in of_ray), 60)
+
+
+def test_ray_ends_with_the_search_however_that_ends():
+    program = "from autoft.tuner.ray_head import RayHead; print(RayHead(None).address(), flush=True); input()"
+    search = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert search.stdout.readline()
+    of_ray = psutil.Process(search.pid).children(recursive=True)
+    assert any("raylet" in process.name() for process in of_ray)
+    search.kill()
+    search.communicate()
+    wait_for(lambda: not any(lives(process) for process in of_ray), 60)
