@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoft.data import check_named
 from autoft.errors import AutoftError, ConfigError, DataError
+from autoft.interrupts import remembered
 from autoft.lazily import much_imported
 from autoft.recipe import parse_assignment
 from autoft.tuner.config import SearchConfig, resolve_config
@@ -160,7 +161,7 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
         check_named(source)
     started = time.time() if started_at is None else started_at
     with begun(given.address) as head:
-        with much_imported():
+        with much_imported(), remembered() as ask:
             if head is not None and head.server is not None:
                 head.server.fork()
             from autoft.tuner.session import run_search
@@ -169,6 +170,7 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
                 from autoft.tuner.ray_space import with_distributions
 
                 given = replace(given, space=with_distributions(given.space))
+            ask()
         return run_search(config, given, observer, started, head)
 
 

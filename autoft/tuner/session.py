@@ -12,6 +12,7 @@ from autoft.cache.measure import Measurements
 from autoft.data import DataHandle
 from autoft.errors import ConfigError, SearchFailedError
 from autoft.files import patiently
+from autoft.interrupts import remembered
 from autoft.pruning.replay import save_task
 from autoft.record import Objective, TrialRecord, best_first
 from autoft.space import SearchSpace
@@ -98,11 +99,15 @@ def run_search(
         with ray_session(given.address, head) as ray:
             if asked:
                 ray.ask_for(asked)
-            room = room_for(config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note))
-            ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
-            for note in ground.notes:
-                observer.note(note)
-            opened = _open(config, given, ground, folder, room, observer, started_at)
+            with remembered() as ask:
+                room = room_for(
+                    config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note)
+                )
+                ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
+                for note in ground.notes:
+                    observer.note(note)
+                opened = _open(config, given, ground, folder, room, observer, started_at)
+                ask()
             link.watch(opened.conductor)
             if asked:
                 ray.ask_for(replace(opened.outlook.forecast.layout.slots, count=asked.count))
