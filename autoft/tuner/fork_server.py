@@ -125,6 +125,7 @@ def serve(folder: Path, listener: socket.socket) -> str:
     importing.join()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     gc.freeze()
+    gc.enable()  # a fork that is made amid imports has it off
     with listener:
         while True:
             client, _ = listener.accept()

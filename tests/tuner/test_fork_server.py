@@ -18,19 +18,20 @@ import pytest
 from autoft.tuner.fork_server import ForkServer
 
 PROGRAM = """
-import atexit, os, signal, sys, tempfile
+import atexit, gc, os, signal, sys, tempfile
 from autoft.tuner.fork_server import ForkServer
 atexit.register(print, "the program ends")
 signal.signal(signal.SIGTERM, lambda *_: print("told to end"))
 held = tempfile.NamedTemporaryFile(suffix=".held")
 server = ForkServer()
+gc.disable()
 server.fork()
 assert server.process is None
 print(server.python, flush=True)
 input()
 """
 SCRIPT = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 from pathlib import Path
 print(json.dumps({
     "arguments": sys.argv[1:],
@@ -44,6 +45,7 @@ print(json.dumps({
     "said": sys.stdin.read(),
     "held": [file.name for file in Path("/proc/self/fd").iterdir() if str(file.resolve()).endswith(".held")],
     "ends": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+    "collects": gc.isenabled(),
     "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1,
 }), flush=True)
 sys.exit("no more")
@@ -113,6 +115,7 @@ def test_a_fork_is_what_a_new_python_would_be_and_has_imported_torch(server, scr
             "said": "hello",
             "held": [],
             "ends": True,
+            "collects": True,
             "threads": 1,
         }
     )
