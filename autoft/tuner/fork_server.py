@@ -1,9 +1,9 @@
 """A process that has imported what workers need, and forks them: a worker starts in a second of CPU time, not in eight.
 
 Ray starts every worker as a new Python that imports torch and timm for itself. On a machine with few cores that is
-the longest part of a search's start. Here one process imports them while the driver does the same; Ray is told, by
-``py_executable`` of its runtime environment, to start `fork_client` as a worker's Python, which asks this one to fork.
-It does not import Ray, which reads its environment while it is imported. Linux only.
+the longest part of a search's start. Here one process has them imported; Ray is told, by ``py_executable`` of its
+runtime environment, to start `fork_client` as a worker's Python, which asks this one to fork. It does not import Ray,
+which reads its environment while it is imported. Linux only.
 """
 
 import atexit
@@ -67,8 +67,14 @@ class ForkServer:
         return shlex.join([sys.executable, "-I", "-S", fork_client.__file__, str(self._socket)])
 
     def fork(self) -> None:
-        """Import what workers need, and be forked if the server is not running yet."""
+        """Import what workers need, and be forked if the server is not running yet.
+
+        Where a first attempt was broken off, and a fork could no longer be made safely, it becomes a Python of its own.
+        """
         if self._listener.fileno() < 0:
+            return
+        if not _may_fork():
+            self._spawn()
             return
         _import((*_MODULES, *_OF_RAY))
         sys.stdout.flush()

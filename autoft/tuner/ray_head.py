@@ -91,7 +91,7 @@ class RayHead:
     def ended(self) -> str | None:
         """The name of a process of Ray that has ended by itself."""
         try:
-            return self._answers.get_nowait().get("ended", "first")
+            return self._answers.get_nowait().get("ended", "head")
         except Empty:
             return None
 

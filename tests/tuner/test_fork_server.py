@@ -133,6 +133,28 @@ def test_a_client_ends_with_its_fork_and_a_killed_fork_takes_nobody_along(server
     second.communicate(timeout=60)
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "sys.modules['ray'] = sys.modules['sys']",
+    ],
+    ids=["a thread", "Ray"],
+)
+def test_what_would_make_a_fork_unlike_a_new_python_makes_the_server_one(meanwhile):
+    program = f"""
+import sys
+from autoft.tuner.fork_server import ForkServer
+server = ForkServer()
+assert server.process is None
+{meanwhile}
+server.fork()
+print(server.process.args[1:4])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "['-P', '-m', 'autoft.tuner.fork_server']\n"
+
+
 def test_where_no_server_is_a_worker_starts_all_the_same(script, tmp_path):
     lost = ForkServer()
     lost.process.kill()
