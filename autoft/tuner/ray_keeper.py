@@ -1,7 +1,7 @@
 """The process that starts Ray's own processes and keeps them: it says where they listen, and if one ends by itself.
 
-It ends them when its standard input closes, as it does when the search that started it ends, however that ends; and
-the kernel ends them with this process.
+It ends them when its standard input closes, as it does when the search that started it ends, however that ends; on
+Linux the kernel ends them with this process.
 """
 
 import json
@@ -16,6 +16,7 @@ import ray
 from ray._private import worker
 
 from autoft.tuner.machine import card_count, core_count
+from autoft.tuner.ray_head import LOCAL
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 _NICENESS = 5
@@ -41,6 +42,7 @@ def keep(answers: TextIO) -> None:
         os.nice(_NICENESS)
     try:
         started: Any = ray.init(
+            address=LOCAL,  # without it a Ray that others started here would be joined
             num_cpus=core_count(),
             num_gpus=card_count(),
             include_dashboard=False,
@@ -59,7 +61,9 @@ def keep(answers: TextIO) -> None:
     while not over.wait(_LOOK_S):
         if ended := [_VITAL[kind] for kind, _ in node.dead_processes() if kind in _VITAL]:
             say(ended=ended[0])
-            return
+            break
+    if sys.platform == "linux":
+        os._exit(0)  # a second sooner, and the kernel ends Ray's processes with this one
     ray.shutdown()
 
 
