@@ -1,7 +1,6 @@
 """The process that starts Ray's own processes and keeps them: it says where they listen, and if one ends by itself.
 
-It ends them when its standard input closes, as it does when the search that started it ends, however that ends; on
-Linux the kernel ends them with this process.
+It ends them when its standard input closes, as it does when the search that started it ends, however that ends.
 """
 
 import json
@@ -62,9 +61,7 @@ def keep(answers: TextIO) -> None:
         if ended := [_VITAL[kind] for kind, _ in node.dead_processes() if kind in _VITAL]:
             say(ended=ended[0])
             break
-    if sys.platform == "linux":
-        os._exit(0)  # a second sooner, and the kernel ends Ray's processes with this one
-    ray.shutdown()
+    ray.shutdown()  # on Linux the kernel would end them with this process, but not those that they started
 
 
 def _wait_for_the_end(over: threading.Event) -> None:
