@@ -96,13 +96,20 @@ class RayHead:
             return None
 
     def close(self) -> None:
-        """Have Ray's processes end, and wait until they have."""
+        """Have Ray's processes end, and wait until they have; those that are still starting end when they have."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        if self._process.stdin.closed:
+            return
         self._process.stdin.close()
         if self._address:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=_SHUT_S)
+            self._end()
+        else:
+            threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        assert self._process.stdout is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_SHUT_S)
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()

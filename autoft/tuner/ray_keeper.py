@@ -25,18 +25,21 @@ _VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
 _LOOK_S = 0.5
 
 
-def keep(answers: TextIO) -> None:
-    """Start Ray's processes, and keep them until standard input closes or one of them ends.
+def keep(answers: TextIO, over: threading.Event) -> None:
+    """Start Ray's processes, and keep them until it is over or one of them ends.
 
     Args:
         answers: is written to, one object of JSON per line: the ``address`` of Ray or the ``error`` that kept it from
             starting; then, the name of a process that ``ended``.
+        over: set when standard input closes.
     """
 
     def say(**told: str) -> None:
         answers.write(json.dumps(told) + "\n")
         answers.flush()
 
+    if over.is_set():  # what is wrong with data or settings is often found while Ray is imported
+        return
     with suppress(OSError, AttributeError):  # a sandbox that forbids it, or Windows: then nothing gives way
         os.nice(_NICENESS)
     try:
@@ -55,8 +58,6 @@ def keep(answers: TextIO) -> None:
         return
     say(address=started.address_info["gcs_address"])
     node: Any = worker._global_node
-    over = threading.Event()
-    threading.Thread(target=_wait_for_the_end, args=(over,), daemon=True).start()
     while not over.wait(_LOOK_S):
         if ended := [_VITAL[kind] for kind, _ in node.dead_processes() if kind in _VITAL]:
             say(ended=ended[0])
@@ -64,12 +65,14 @@ def keep(answers: TextIO) -> None:
     ray.shutdown()  # on Linux the kernel would end them with this process, but not those that they started
 
 
-def _wait_for_the_end(over: threading.Event) -> None:
+def _set_at_the_end(over: threading.Event) -> None:
     sys.stdin.read()
     over.set()
 
 
 if __name__ == "__main__":
+    over = threading.Event()
+    threading.Thread(target=_set_at_the_end, args=(over,), daemon=True).start()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # whatever else is printed is no answer
-        keep(answers)
+        keep(answers, over)

@@ -140,8 +140,8 @@ class RaySession:
             return
         with self._turn:
             self._unwanted = True
-        if self._head is not None and not self._joining:
-            self._head.close()  # whoever waits for it is told
+        if not self._joining and self._head is not None:
+            return  # it ends by itself
         if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
             ray.shutdown()
             ray_worker._worker_logs_enabled = True

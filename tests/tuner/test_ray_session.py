@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -83,6 +84,15 @@ def test_a_ray_that_does_not_start_is_told():
     with ray_session(None, head) as session, pytest.raises(SearchFailedError, match="Ray could not be started: the pr"):
         session.ready()
     assert not ray.is_initialized()
+    head.close()
+
+
+def test_a_search_that_ends_at_once_starts_no_ray(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    head = RayHead(None)
+    head.close()
+    assert head._process.wait(timeout=60) == 0
+    assert not list(Path("/tmp/ray").glob(f"session_*_{head._process.pid}"))
 
 
 def test_the_end_of_a_process_of_rays_is_heard_and_the_others_end_with_the_head():
