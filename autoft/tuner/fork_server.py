@@ -77,8 +77,9 @@ class ForkServer:
             self._spawn()
             return
         _import((*_MODULES, *_OF_RAY))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # as in a program without a terminal
+                stream.flush()
         theirs, mine = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of threads: those of OpenBLAS, which knows of forks
@@ -196,8 +197,8 @@ def _run_script(path: str) -> NoReturn:
     with suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined] # waits for its threads
         atexit._run_exitfuncs()
-        sys.stdout.flush()
         sys.stderr.flush()
+        sys.stdout.flush()
     os._exit(code)
 
 

@@ -111,8 +111,10 @@ class RaySession:
         if not self._mine:
             return
         came = self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic()))
+        if isinstance(self._error, AutoftError):
+            raise self._error
         if self.alone and self._error is not None:
-            raise self._error if isinstance(self._error, AutoftError) else not_started(self._error) from self._error
+            raise not_started(self._error) from self._error
         if self._error is not None or not came:
             raise _unreachable(self.address, self._error or "no answer within a minute") from self._error
 
