@@ -1,4 +1,4 @@
-"""timm, imported without torch's compiler, which takes a third of the time and compiles nothing here.
+"""timm, imported without torch's compiler, which takes a quarter of the time and compiles nothing here.
 
 timm imports torchvision, which imports one function of the compiler, and marks a function of its own as one that is
 not to be compiled, which imports all of it. Both are put off until they are called; whoever does use the compiler
