@@ -9,10 +9,8 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TextIO
-
-import ray
-from ray._private import worker
 
 from autoft.tuner.machine import card_count, core_count
 from autoft.tuner.ray_head import LOCAL
@@ -26,7 +24,7 @@ _LOOK_S = 0.5
 
 
 def keep(answers: TextIO, over: threading.Event) -> None:
-    """Start Ray's processes, and keep them until it is over or one of them ends.
+    """Import Ray, start its processes, and keep them until it is over or one of them ends.
 
     Args:
         answers: is written to, one object of JSON per line: the ``address`` of Ray or the ``error`` that kept it from
@@ -38,7 +36,8 @@ def keep(answers: TextIO, over: threading.Event) -> None:
         answers.write(json.dumps(told) + "\n")
         answers.flush()
 
-    if over.is_set():  # what is wrong with data or settings is often found while Ray is imported
+    ray, worker = import_module("ray"), import_module("ray._private.worker")
+    if over.is_set():  # what is wrong with data or settings is often found meanwhile
         return
     with suppress(OSError, AttributeError):  # a sandbox that forbids it, or Windows: then nothing gives way
         os.nice(_NICENESS)
