@@ -12,6 +12,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, TextIO
 
+import psutil
+
 from autoft.tuner.machine import card_count, core_count
 from autoft.tuner.ray_head import LOCAL
 
@@ -60,8 +62,16 @@ def keep(answers: TextIO, over: threading.Event) -> None:
     while not over.wait(_LOOK_S):
         if ended := [_VITAL[kind] for kind, _ in node.dead_processes() if kind in _VITAL]:
             say(ended=ended[0])
-            break
+            _kill_all()
+            os._exit(0)  # Ray would wait for what is gone
     ray.shutdown()  # on Linux the kernel would end them with this process, but not those that they started
+
+
+def _kill_all() -> None:
+    """End all processes that Ray has started: some would wait a minute for the one that has ended."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _set_at_the_end(over: threading.Event) -> None:
