@@ -1,5 +1,8 @@
 """Held-out parts for confirmation: other items than those that chose, the same for all who are compared."""
 
+import autoft.data.sklearn_alone  # noqa: F401 - before anything else imports scikit-learn
+
+# isort: split
 import warnings
 from dataclasses import replace
 from hashlib import blake2b

@@ -1,5 +1,8 @@
 """Metrics: one table of what can be measured, and how."""
 
+import autoft.data.sklearn_alone  # noqa: F401 - before anything else imports scikit-learn
+
+# isort: split
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias

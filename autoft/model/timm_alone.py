@@ -9,33 +9,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import torch.compiler
 from torch import _compile
 
+from autoft.lazily import put_off
+
 _COMPILER = "torch._dynamo"
-_OF_TORCHVISION = f"{_COMPILER}.utils"
 
 
 @contextmanager
-def _put_off() -> Iterator[None]:
-    asked = ModuleType(_OF_TORCHVISION)
-    asked.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
+def _compiler_put_off() -> Iterator[None]:
     disable = torch.compiler.disable
-    sys.modules[_OF_TORCHVISION] = asked
     torch.compiler.disable = _disable
     try:
-        yield
+        with put_off(f"{_COMPILER}.utils", "is_compile_supported"):
+            yield
     finally:
         torch.compiler.disable = disable
-        if sys.modules.get(_OF_TORCHVISION) is asked:
-            del sys.modules[_OF_TORCHVISION]
-
-
-def _is_compile_supported(device_type: str) -> Any:
-    return import_module(_OF_TORCHVISION).is_compile_supported(device_type)
 
 
 def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **_: Any) -> Any:  # noqa: FBT001, FBT002
@@ -44,5 +36,5 @@ def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **_: 
 
 
 if _COMPILER not in sys.modules:
-    with _put_off():
+    with _compiler_put_off():
         import_module("timm")

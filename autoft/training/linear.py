@@ -1,5 +1,8 @@
 """Linear models on features that are fixed: what the probe reads from them, and what ``fit: solve`` makes of a head."""
 
+import autoft.data.sklearn_alone  # noqa: F401 - before anything else imports scikit-learn
+
+# isort: split
 import warnings
 
 import numpy as np

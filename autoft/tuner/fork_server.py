@@ -76,7 +76,7 @@ class ForkServer:
         if not _may_fork():
             self._spawn()
             return
-        _import((*_MODULES, *_OF_RAY))
+        _import(_MODULES)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # as in a program without a terminal
                 stream.flush()

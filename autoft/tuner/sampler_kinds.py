@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
-from cmaes import CMA
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -74,7 +74,8 @@ class ReplayedCma(RandomSampler):
         ranges = {name: each for name, each in search_space.items() if isinstance(each, Numeric)}
         size, sign = len(ranges), -1 if study.direction == StudyDirection.MAXIMIZE else 1
         bounds = np.tile([0.0, 1.0], (size, 1))
-        optimizer = CMA(mean=np.full(size, 0.5), sigma=1 / 4, bounds=bounds, seed=0, n_max_resampling=10 * size)
+        cmaes = import_module("cmaes")  # seldom needed, and imports scipy's statistics
+        optimizer = cmaes.CMA(mean=np.full(size, 0.5), sigma=1 / 4, bounds=bounds, seed=0, n_max_resampling=10 * size)
         told = [(_unit(one.params, ranges), sign * (one.value or 0.0)) for one in _with_value(study)]
         if len(told) < optimizer.population_size:
             return {}

@@ -160,8 +160,8 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
     if isinstance(source, str | Path):
         check_named(source)
     started = time.time() if started_at is None else started_at
-    with begun(given.address) as head:
-        with much_imported(), remembered() as ask:
+    with begun(given.address) as head, much_imported() as imported:
+        with remembered() as ask:
             if head is not None and head.server is not None:
                 head.server.fork()
             from autoft.tuner.session import run_search
@@ -170,6 +170,7 @@ def _run(config: SearchConfig, given: Given, observer: Observer, started_at: flo
                 from autoft.tuner.ray_space import with_distributions
 
                 given = replace(given, space=with_distributions(given.space))
+            imported()
             ask()
         return run_search(config, given, observer, started, head)
 
