@@ -1,14 +1,15 @@
 """What evaluating and keeping an average of the weights brings, against the weights themselves, in the same training.
 
-    python tests/benchmarks/averaged_weights.py OUT --stamps FOLDER --textile WHEEL
+    python tests/benchmarks/averaged_weights.py OUT --stamps FOLDER --textile WHEEL [--schedule cosine]
 
 (the sets of time_to_quality.py). Plain torch on tf_efficientnet_lite0 at 96 px, one thread: a head of three epochs,
-then the upper four groups with it for nine, at a rate that falls over the last quarter. After every epoch both sets of
-weights are scored on the validation part and on an audit part that nothing sees. The average is that of
-`autoft.training.ema`: its decay after step t is min(0.98, (1 + t) / (10 + t)); running statistics are averaged too.
+then the upper four groups with it for nine, at a rate that falls over the last quarter, or as a cosine. After every
+epoch both sets of weights are scored on the validation part and on an audit part that nothing sees. The average is that
+of `autoft.training.ema`: its decay after step t is min(0.98, (1 + t) / (10 + t)); running statistics are averaged too.
 
-Told per training: by how much the average is better in the middle of it (epochs 3 to 6) and at its end (8 and 9), and
-the audit accuracy of the evaluation that validation would choose. Ten trainings, drawn up before they were run.
+Told per training: by how much the average is better in the middle of it (epochs 3 to 6) and at its end (8 and 9), the
+audit accuracy of the evaluation that validation would choose, and that of the average after each epoch. Ten trainings,
+drawn up before they were run.
 """
 
 import argparse
@@ -37,6 +38,9 @@ RUNS = (
 """Set, seed of its split, rate, mode of the batch statistics."""
 DEPTH, HEAD_EPOCHS, EPOCHS, BATCH = 4, 3, 9, 32
 HEAD_RATE, TUNE_HEAD_RATE, WEIGHT_DECAY, DECAY = 1e-2, 3e-3, 1e-4, 0.98
+
+FALLS = {"wsd": lambda share: min(1.0, 4 * (1 - share)), "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2}
+"""What is left of the rate after a share of the steps."""
 
 
 class Training:
@@ -111,7 +115,7 @@ class Training:
                 if "Norm" in type(module).__name__:
                     module.eval()
 
-    def tune(self, rate, norm):
+    def tune(self, rate, norm, schedule):
         """The upper groups and the head; yields, per epoch, the scores of the weights and of their average."""
         modules = [(module, rate) for part in self.trained for module in part] + [(self.head, TUNE_HEAD_RATE)]
         own = [(parameter, rate) for module, rate in modules for parameter in module.parameters()]
@@ -134,7 +138,7 @@ class Training:
         for epoch in range(EPOCHS):
             self.modes(norm)
             for rows in self.batches(100 + epoch):
-                fall = min(1.0, 4 * (1 - step / total))
+                fall = FALLS[schedule](step / total)
                 for group, (_, own_rate) in zip(optimizer.param_groups, own, strict=True):
                     group["lr"] = own_rate * fall
                 outputs = self.model.forward_head(self._run(self.rows["train"][rows], self.trained))
@@ -169,6 +173,7 @@ def told(name, seed, rate, norm, curve):
         "middle": [better(part, range(3, 7)) for part in ("val", "audit")],
         "end": [better(part, (8, 9)) for part in ("val", "audit")],
         "chosen": [chosen(0), chosen(1)],
+        "audit": [each[1]["audit"][0] for each in curve],
     }
 
 
@@ -179,6 +184,7 @@ def main():
     parser.add_argument("--stamps", type=Path, help="folder of the unpacked package")
     parser.add_argument("--textile", type=Path, help="the wheel")
     parser.add_argument("--sets", nargs="+", default=["digits", "stamps", "textile"])
+    parser.add_argument("--schedule", choices=sorted(FALLS), default="wsd")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -187,7 +193,7 @@ def main():
         prepare(name, {"stamps": arguments.stamps, "textile": arguments.textile, "digits": None}[name], folder, seed)
         training = Training(folder, seed)
         training.train_head()
-        rows.append(told(name, seed, rate, norm, list(training.tune(rate, norm))))
+        rows.append(told(name, seed, rate, norm, list(training.tune(rate, norm, arguments.schedule))))
         sys.stdout.write(json.dumps(rows[-1]) + "\n")
         sys.stdout.flush()
     means = {part: np.mean([row[part] for row in rows], axis=0).round(4).tolist() for part in ("middle", "end")}
