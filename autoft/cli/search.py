@@ -31,7 +31,8 @@ def search(
         typer.Option(
             metavar="NAME",
             help="What decides: accuracy, balanced_accuracy, macro_f1, average_precision, roc_auc, log_loss, mae, mse, "
-            "r2 or loss; default: accuracy, with several labels average_precision, of numbers mae.",
+            "r2 or loss, or a scorer of scikit-learn as matthews_corrcoef; default: accuracy, with several labels "
+            "average_precision, of numbers mae.",
         ),
     ] = None,
     num_samples: NumSamples = None,

@@ -32,6 +32,9 @@ def train(
         bool,
         typer.Option("--reuse/--no-reuse", help="Keep what frozen layers make of the data; changes no CPU result."),
     ] = True,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the best epoch is chosen by; default: the recipe's metric.")
+    ] = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -47,7 +50,7 @@ def train(
     if out:
         chosen.save(out / RECIPE_FILE)  # a disk that refuses does so before the training
     with reserved_stdout() if as_json else nullcontext():
-        fitted = fine_tune(chosen, data, report=_reporter(quiet), reuse=reuse)
+        fitted = fine_tune(chosen, data, metric=metric, report=_reporter(quiet), reuse=reuse)
     for text in fitted.notes:
         note(text)
     for text in fitted.warnings:

@@ -1,6 +1,6 @@
 """The handle on opened data: small, picklable, and good for reading in any process of the machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autoft.data.items import Items
+from autoft.data.other_metrics import GivenMetric
 from autoft.data.splits import Splits
 from autoft.data.task import Task
 from autoft.record import InputSpec
@@ -51,6 +52,21 @@ class DataHandle:
         """The same data, read from another store; None where it does not keep their items."""
         items = self.items.kept_in(store)
         return None if items is None else replace(self, items=items)
+
+    def judged_by(self, metrics: Iterable[GivenMetric]) -> Self:
+        """The same data, models of which are measured by these metrics too.
+
+        Raises:
+            UnknownNameError: no such metric, or one of another kind of task.
+            ConfigError: a function without a name of its own, or one that cannot be computed of the validation split.
+        """
+        task, val = self.task.judged_by(metrics), self.targets[self.splits.val]
+        if task.others:
+            constant = task.constant_outputs(self.targets[self.splits.train], task.objective().metric)
+            predicted = task.predict(constant.expand(len(val), -1)).numpy()
+            for metric in task.others:
+                metric.check(task.kind, predicted, val)
+        return replace(self, task=task)
 
     def targets_of(self, indices: NDArray[np.integer[Any]]) -> Tensor:
         """The targets of items."""

@@ -1,8 +1,9 @@
 """The task: one object that decides head width, loss, metrics, constant predictor and strata."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from autoft.data.metrics import DEFAULT_METRIC, METRICS, SCORES, Array, TaskKind, metric_names
-from autoft.errors import ConfigError, UnknownNameError, near
+from autoft.data.other_metrics import GivenMetric, OtherMetric, name_of, other_metrics, unknown_metric
+from autoft.errors import ConfigError
 from autoft.recipe import DataConfig, Optimisation
 from autoft.record import Objective
 
@@ -29,6 +31,18 @@ class Task:
     classes: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    others: tuple[OtherMetric, ...] = field(default=(), compare=False)
+    """Metrics beside the kind's own."""
+
+    def judged_by(self, metrics: Iterable[GivenMetric]) -> Self:
+        """The same, measured by these metrics too.
+
+        Raises:
+            UnknownNameError: no such metric, or one of another kind of task.
+            ConfigError: a function without a name of its own.
+        """
+        asked = {one.name: one for one in (*self.others, *other_metrics(self.kind, metrics))}
+        return replace(self, others=tuple(asked.values()))
 
     @property
     def num_outputs(self) -> int:
@@ -94,28 +108,33 @@ class Task:
         fine = outputs.isfinite().flatten(1).all(dim=1)
         kept, values = outputs[fine], {}
         if len(kept):
-            scores = SCORES[self.kind](np.stack([self.predict(own).numpy() for own in kept]), truth.numpy())
+            predicted, actual = [self.predict(own).numpy() for own in kept], truth.numpy()
+            scores = SCORES[self.kind](np.stack(predicted), actual)
             losses = [self._exact_loss(own, truth) for own in kept]
-            known = [{**own, "log_loss": loss, "loss": loss} for own, loss in zip(scores, losses, strict=True)]
+            others = [{one.name: one.value(self.kind, own, actual) for one in self.others} for own in predicted]
+            known = [
+                {**own, "log_loss": loss, "loss": loss, **more}
+                for own, loss, more in zip(scores, losses, others, strict=True)
+            ]
             values = dict(zip(fine.nonzero().flatten().tolist(), known, strict=True))
-        names = metric_names(self.kind)
+        names = (*metric_names(self.kind), *(one.name for one in self.others))
         return [
             {name: values[place][name] if place in values else math.nan for name in names}
             for place in range(len(outputs))
         ]
 
-    def objective(self, metric: str | None = None) -> Objective:
-        """The metric that decides; by default accuracy, average precision or MAE.
+    def objective(self, metric: GivenMetric | None = None) -> Objective:
+        """The metric that decides, of those that are measured; by default accuracy, average precision or MAE.
 
         Raises:
             UnknownNameError: no such metric, or one of another kind of task.
         """
-        name = DEFAULT_METRIC[self.kind] if metric is None else metric
-        fitting = metric_names(self.kind)
-        if name not in fitting:
-            what = f"does not fit a {self.kind} task" if name in METRICS else f"is not known{near(name, fitting)}"
-            raise UnknownNameError(f"metric {name!r} {what}; use one of: {', '.join(fitting)}")
-        return Objective(name, METRICS[name].mode)
+        name = DEFAULT_METRIC[self.kind] if metric is None else name_of(metric)
+        if name in metric_names(self.kind):
+            return Objective(name, METRICS[name].mode)
+        if name not in {one.name for one in self.others}:
+            raise unknown_metric(self.kind, name)
+        return Objective(name, "max")
 
     def constant_loss(self, train_targets: Array, targets: Array) -> float:
         """Mean loss on ``targets`` of the best constant predictor of ``train_targets``, as `_constant` gives it."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoft.data import Task
+from autoft.data.other_metrics import GivenMetric
 from autoft.data.outcomes import score_name
 from autoft.errors import ConfigError, DataError, ModelError
 from autoft.statistics import Comparison
@@ -69,7 +70,7 @@ def compare(
     data: Any = None,
     *,
     split: str | None = None,
-    metric: str | None = None,
+    metric: GivenMetric | None = None,
     device: str | None = None,
 ) -> Compared:
     """Measure models on the same labelled items, and pair their answers item by item.
@@ -78,10 +79,11 @@ def compare(
         models: at least two: paths as `Predictor.load` takes them, or names with paths or `Predictor` objects.
         data: as `Predictor.evaluate` takes them; default: what the first run was searched on.
         split: only the items that are in it: train, val or test; default: all, and without ``data`` those in test.
-        metric: that orders them; default: the first run's, else the task's own.
+        metric: that orders them, as for `autoft.search`; default: the first run's, else the task's own.
         device: default: cuda where there is one.
 
     Raises:
+        UnknownNameError: no such metric, or one of the caller's own that only the first run was given.
         ConfigError: fewer than two models, one twice, no data, or models of different tasks.
         DataError: as `Predictor.evaluate`, or the models do not mean the same items by the split.
         AutoftError: as `Predictor.load` and `Predictor.evaluate`.
@@ -99,7 +101,9 @@ def compare(
     kinds = {name: model.task.kind for name, model in loaded.items()}
     if len(set(kinds.values())) > 1:
         raise ConfigError(f"models: must have one task, got {', '.join(f'{kinds[name]} ({name})' for name in kinds)}")
-    tasks = {name: model.task for name, model in loaded.items()}
+    decides = metric or (config.search.metric if config else None)
+    tasks = {name: model.task.judged_by([decides] if decides else []) for name, model in loaded.items()}
+    loaded = {name: replace(model, task=tasks[name]) for name, model in loaded.items()}
     for name in _strays(loaded):
         loaded[name] = replace(loaded[name], run=first)  # it is measured on the items of that run's split
     try:
@@ -108,11 +112,11 @@ def compare(
         if given:
             raise
         raise DataError(f"{error}; or give items that no model has seen (--data)") from error
-    told = compared(found, tasks, metric or (config.search.metric if config else None))
+    told = compared(found, tasks, decides)
     return replace(told, notes=(*told.notes, *notes))
 
 
-def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: str | None = None) -> Compared:
+def compared(found: Mapping[str, Evaluated], tasks: Mapping[str, Task], metric: GivenMetric | None = None) -> Compared:
     """The models in order, given what each came to.
 
     Args:

@@ -26,6 +26,7 @@ from autoft.tuner.schedulers import SchedulerName
 
 DEFAULT_SPACE = "freeze_depth"
 COST, PARAMETERS, FORGETTING = "cost", "parameters", "forgetting"
+NO_METRICS = (COST, PARAMETERS, FORGETTING)
 """Objectives that are no metrics."""
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """Of a run that is kept at a URL, or submitted to a cluster."""
@@ -59,7 +60,8 @@ class SearchSection(Config):
     """How much to try, and how recipes are proposed and stopped."""
 
     metric: str | None = None
-    """Default: accuracy, average_precision or mae, by task."""
+    """Also the name of a scorer of scikit-learn, of which more is better. Default: accuracy, average_precision or mae,
+    by task."""
     objectives: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Metrics, ``cost`` (predicted seconds of training), ``parameters`` (trained ones) and ``forgetting`` (1 less the
     retention, measured for the trials whose weights are kept), of which summary.json shows the Pareto front. The
@@ -104,7 +106,7 @@ class SearchSection(Config):
     @field_validator("objectives")
     @classmethod
     def _objectives_differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names and names[0] in (COST, PARAMETERS, FORGETTING):
+        if names and names[0] in NO_METRICS:
             raise ConfigError(f"must begin with the metric that decides, got {names[0]}; put it later")
         if repeated := sorted({name for name in names or () if names and names.count(name) > 1}):
             raise ConfigError(f"must differ, got {', '.join(repeated)} more than once")
@@ -114,7 +116,7 @@ class SearchSection(Config):
     @classmethod
     def _first_objective_decides(cls, value: Any) -> Any:
         names = value.get("objectives") if isinstance(value, Mapping) else None
-        if not isinstance(names, list | tuple) or not names or names[0] in (COST, PARAMETERS, FORGETTING):
+        if not isinstance(names, list | tuple) or not names or names[0] in NO_METRICS:
             return value
         if value.get("metric") not in (None, names[0]):
             raise ConfigError(f"objectives must begin with the metric, {value['metric']}, got {names[0]}")

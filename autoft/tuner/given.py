@@ -1,6 +1,6 @@
 """What a caller gives beside the configuration, as it was given; this loads nothing large."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +19,7 @@ class Given:
     model: "Model | None"
     data: Data | None
     space: Any
+    metric: Callable[..., Any] | None
     address: str | None
 
 

@@ -10,7 +10,7 @@ from autoft.errors import UnknownNameError
 from autoft.model import LoadedModel, plan_stage
 from autoft.recipe import Recipe
 from autoft.record import Objective, TrialRecord, TrialState
-from autoft.tuner.config import COST, FORGETTING, PARAMETERS
+from autoft.tuner.config import COST, FORGETTING, NO_METRICS, PARAMETERS
 
 
 def objectives_of(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
@@ -19,11 +19,10 @@ def objectives_of(names: Sequence[str], task: Task) -> tuple[Objective, ...]:
     Raises:
         UnknownNameError: no such metric, or one of another kind of task.
     """
-    own = {COST, PARAMETERS, FORGETTING}
     try:
-        return tuple(Objective(name, "min") if name in own else task.objective(name) for name in names)
+        return tuple(Objective(name, "min") if name in NO_METRICS else task.objective(name) for name in names)
     except UnknownNameError as error:
-        raise UnknownNameError(f"search.objectives: {error}, {COST}, {PARAMETERS}, {FORGETTING}") from None
+        raise UnknownNameError(f"search.objectives: {error}, {', '.join(NO_METRICS)}") from None
 
 
 def trained_parameters(recipe: Recipe, loaded: LoadedModel) -> int:

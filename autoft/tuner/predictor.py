@@ -17,6 +17,7 @@ from autoft.data.augment import normalise
 from autoft.data.decode import Frame, quietly
 from autoft.data.items import for_each, reader
 from autoft.data.labelled import Labelled, Origins, labelled
+from autoft.data.other_metrics import is_scorer
 from autoft.data.sources.listing import TEST, TRAIN, VAL
 from autoft.data.sources.unlabelled import Unlabelled, unlabelled
 from autoft.errors import ConfigError, DataError, ModelError, RunError, WeightsError, described
@@ -148,12 +149,15 @@ class Predictor:
             split: only the items that are in it: train, val or test, as the data say, or of the data of the run that
                 the model was loaded from as they were drawn.
 
+        The metrics are those of the task, and that by which its run was decided, if scikit-learn has it.
+
         Raises:
             DataError: no items, none that can be read, or not what the model takes.
             RunError: which items the run was made from is not known any more; load its model file instead.
             UnknownNameError: no such source or split, or a class that the model does not know.
         """
         made_from = _origins(self.run) if self.run else None
+        task = self.task.judged_by(_run_scorers(self.run) if self.run else [])
         found = labelled(data, self.task, self.frame, split=split, made_from=made_from)
         readable: list[bool] = []
         with quietly(), torch.no_grad():
@@ -161,7 +165,7 @@ class Predictor:
         if not parts:
             raise DataError(f"{found.names[0]}: cannot be read, nor can any other item of {found.name}; repair them")
         usable, outputs = np.array(readable), torch.cat(parts)
-        return evaluated(self.task, found, usable, outputs, _table(self.task, found.names, usable, outputs))
+        return evaluated(task, found, usable, outputs, _table(task, found.names, usable, outputs))
 
     def _outputs(self, rows: list[Mapping[str, Any]]) -> Tensor:
         device = next(self.module.parameters()).device
@@ -197,6 +201,12 @@ def _origins(run: RunFolder) -> Origins:
     split = run.read_split()
     places = {name: part for part in (TRAIN, VAL, TEST) for name in split.get(part, ())}
     return Origins(str(split.get("fingerprint")), places)
+
+
+def _run_scorers(run: RunFolder) -> list[str]:
+    """The metric that decided, where it is one of scikit-learn's; one of the caller's own is not kept with the run."""
+    name = run.read_split().get("identity", {}).get("metric")
+    return [name] if is_scorer(name) else []
 
 
 def _parts(

@@ -12,6 +12,7 @@ from torch import nn
 from autoft.cache import ActivationCache, Reuse
 from autoft.cache.measure import Measurements
 from autoft.data import DataHandle, Task, open_data
+from autoft.data.other_metrics import GivenMetric, name_of
 from autoft.model import LoadedModel, build_card, complete, load_model
 from autoft.model.memory import MemoryFormat
 from autoft.recipe import Recipe
@@ -22,7 +23,7 @@ from autoft.space.solved import with_solved_head
 from autoft.streams import stream_seed
 from autoft.training import Scorer, check_norms
 from autoft.tuner.baselines import baselines
-from autoft.tuner.config import SearchConfig
+from autoft.tuner.config import NO_METRICS, SearchConfig
 from autoft.tuner.constraints import Constraints
 from autoft.tuner.exploring import MODELLING, ExploringSampler
 from autoft.tuner.given import Data
@@ -64,15 +65,35 @@ class Ground:
         return (*self.data.notes, *self.loaded.notes)
 
 
-def check_before_spending(config: SearchConfig, recipe: Recipe, space: Any) -> None:
+def asked_metrics(config: SearchConfig, own: Callable[..., Any] | None = None) -> list[GivenMetric]:
+    """What the search is to measure, beside what it always does.
+
+    Args:
+        config: the names; that of the metric that decides may be that of ``own``.
+        own: a function that the caller gave.
+    """
+    named = {config.search.metric, *(config.search.objectives or ())} - {None, *NO_METRICS}
+    return [own if own is not None and name == name_of(own) else name for name in sorted(filter(None, named))]
+
+
+def check_before_spending(
+    config: SearchConfig, recipe: Recipe, space: Any, own: Callable[..., Any] | None = None
+) -> None:
     """Find what is wrong with model, metric and search space of a timm model before anything is started or decoded.
+
+    Args:
+        config: of the search.
+        recipe: its base recipe.
+        space: a Python object that the caller gave.
+        own: a metric that the caller gave.
 
     Raises:
         UnknownNameError: an unknown model or metric.
         ConfigError: a search space that does not fit the model.
     """
-    Task(recipe.data.task).objective(config.search.metric)
-    objectives_of(config.search.objectives or (), Task(recipe.data.task))
+    task = Task(recipe.data.task).judged_by(asked_metrics(config, own))
+    task.objective(config.search.metric)
+    objectives_of(config.search.objectives or (), task)
     card = build_card(recipe.model, image_size=recipe.data.image_size)
     build_space(config.space if space is None else space, complete(recipe, card).full(), card)
 
@@ -82,14 +103,15 @@ def lay_ground(
     source: Data,
     *,
     module: nn.Module | None = None,
+    metrics: Sequence[GivenMetric] = (),
     max_bytes: int | None = None,
     notify: Callable[[str], None],
 ) -> Ground:
     """Open model and data.
 
     Raises:
-        ConfigError: torch is set up so that nothing could train.
-        UnknownNameError: an unknown model or built-in data set.
+        ConfigError: torch is set up so that nothing could train, or a metric that cannot be computed of these data.
+        UnknownNameError: an unknown model, built-in data set or metric.
         WeightsError: weights that cannot be had or do not fit.
         DataError: data that cannot be used.
     """
@@ -101,7 +123,7 @@ def lay_ground(
     recipe = recipe.override({"data.split_seed": split_seed})
     root = default_root()
     store = ShardStore(root, max_bytes or default_max_bytes(root))
-    data = open_data(source, recipe.data, seed=split_seed, store=store, notify=notify)
+    data = open_data(source, recipe.data, seed=split_seed, store=store, notify=notify).judged_by(metrics)
     loaded = load_model(
         recipe.model,
         num_outputs=data.task.num_outputs,

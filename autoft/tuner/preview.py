@@ -15,6 +15,7 @@ from autoft.tuner.layout import choose_layout, device_here, room_for
 from autoft.tuner.portfolio import Named, in_order
 from autoft.tuner.prepare import (
     Ground,
+    asked_metrics,
     baselines_of,
     check_before_spending,
     lay_ground,
@@ -83,7 +84,9 @@ def preview(config: SearchConfig, *, notify: Callable[[str], None]) -> Preview:
     base = config.base_recipe()
     room = room_for(config.resources, trials=config.search.num_samples)
     check_before_spending(config, base, None)
-    ground = lay_ground(base, config.data.source, max_bytes=config.data.max_bytes, notify=notify)
+    ground = lay_ground(
+        base, config.data.source, metrics=asked_metrics(config), max_bytes=config.data.max_bytes, notify=notify
+    )
     for note in ground.notes:
         notify(note)
     objective = ground.data.task.objective(config.search.metric)

@@ -42,6 +42,12 @@ def be_quiet() -> None:
     os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
 
 
+def is_running() -> bool:
+    """Whether this process is connected to a Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
 def not_started(why: object) -> SearchFailedError:
     """The error of a Ray that could not be started here."""
     return SearchFailedError(
@@ -127,9 +133,7 @@ class RayHead:
 @contextmanager
 def begun(address: str | None) -> Iterator[RayHead | None]:
     """Have Ray and the fork server start before anything large is imported; None if Ray will be a running one."""
-    ray = sys.modules.get("ray")
-    running = ray is not None and ray.is_initialized()
-    if running or (address or os.environ.get("RAY_ADDRESS") or LOCAL) != LOCAL:
+    if is_running() or (address or os.environ.get("RAY_ADDRESS") or LOCAL) != LOCAL:
         yield None
         return
     head = RayHead(fork_server())

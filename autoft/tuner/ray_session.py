@@ -1,4 +1,7 @@
-"""Ray for the length of a search: this machine's own, joined at an address, or borrowed from the caller."""
+"""Ray for the length of a search: this machine's own, joined at an address, or borrowed from the caller.
+
+Ray is imported by the thread that joins it, while the search reads its data and measures its model.
+"""
 
 import ctypes
 import logging
@@ -7,18 +10,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
-import ray
-from ray._private import worker as ray_worker
-from ray.autoscaler.sdk import request_resources
-
 from autoft.errors import AutoftError, ConfigError, SearchFailedError
 from autoft.tuner.layout import Node, Slots
-from autoft.tuner.ray_head import RayHead, be_quiet, not_started
+from autoft.tuner.ray_head import RayHead, be_quiet, is_running, not_started
 from autoft.tuner.ray_token import MODE
 
 _ANSWER_S = 5.0
@@ -43,7 +42,7 @@ class RaySession:
     """
 
     def __init__(self, address: str | None = None, head: RayHead | None = None) -> None:
-        self._mine, self._head = not ray.is_initialized(), head
+        self._mine, self._head = not is_running(), head
         if not self._mine and address:
             raise ConfigError(
                 f"address: {address} was given, but this process is connected to a Ray already; leave it out, or call "
@@ -78,7 +77,7 @@ class RaySession:
         if not self.alone:
             self.ready()
             self._asked = True
-            request_resources(bundles=slots.bundles * slots.count)
+            _request(slots.bundles * slots.count)
 
     def started_nodes(self, notify: Callable[[str], None]) -> tuple[Node, ...] | None:
         """The same; while no node has a CPU, as when a cluster starts, one is waited for."""
@@ -97,7 +96,7 @@ class RaySession:
         if self.alone:
             return None
         self.ready()
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes: list[dict[str, Any]] = import_module("ray").nodes()
         found = [node["Resources"] for node in nodes if node["Alive"]]
         return tuple(Node(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in found)
 
@@ -136,8 +135,8 @@ class RaySession:
     def close(self) -> None:
         """Leave Ray, and stop it if it was started here."""
         if self._asked:
-            with suppress(ray.exceptions.RayError):  # a cluster that is gone has nothing to take back
-                request_resources(bundles=[])
+            with suppress(import_module("ray").exceptions.RayError):  # a cluster that is gone has nothing to take back
+                _request([])
         if not self._mine:
             return
         with self._turn:
@@ -145,8 +144,8 @@ class RaySession:
         if not self._joining and self._head is not None:
             return  # it ends by itself
         if self._up.wait(None if self.alone else max(0.0, self._until - time.monotonic())):
-            ray.shutdown()
-            ray_worker._worker_logs_enabled = True
+            import_module("ray").shutdown()
+            _log_of_workers(on=True)
             self._thread.join()
 
     def _join(self) -> None:
@@ -170,9 +169,11 @@ class RaySession:
                 import_module("ray._raylet").Config.initialize("")  # that it has started in this process
             if self._head.server:
                 more["runtime_env"] = {"py_executable": self._head.server.python}
-        ray_worker._worker_logs_enabled = False  # of what nodes report, as a killed worker, nothing is printed
+        _log_of_workers(on=False)
         with _sigterm_kept():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
+            import_module("ray").init(
+                address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more
+            )
 
 
 @contextmanager
@@ -187,6 +188,16 @@ def ray_session(address: str | None = None, head: RayHead | None = None) -> Iter
         yield session
     finally:
         session.close()
+
+
+def _log_of_workers(*, on: bool) -> None:
+    """Whether Ray prints what nodes report, as of a worker that was killed."""
+    worker: Any = import_module("ray._private.worker")
+    worker._worker_logs_enabled = on
+
+
+def _request(bundles: Sequence[Mapping[str, float]]) -> None:
+    import_module("ray.autoscaler.sdk").request_resources(bundles=list(bundles))
 
 
 @contextmanager

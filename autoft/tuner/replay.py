@@ -10,6 +10,7 @@ from torch import nn
 
 from autoft.cache import ActivationCache, reuse_of
 from autoft.cache.measure import MeasurementError
+from autoft.data.other_metrics import GivenMetric
 from autoft.errors import ConfigError, DivergedError, UnknownNameError
 from autoft.model.memory import MemoryFormat
 from autoft.recipe import Provenance, Recipe
@@ -74,7 +75,7 @@ def fine_tune(
     data: Data,
     *,
     model: "Model | None" = None,
-    metric: str | None = None,
+    metric: GivenMetric | None = None,
     report: Callable[[Evaluation], Decision] | None = None,
     device: str | None = None,
     reuse: bool = True,
@@ -85,7 +86,7 @@ def fine_tune(
         recipe: for example ``Recipe.load("best_recipe.yaml")``.
         data: as for `autoft.search`.
         model: the nn.Module that the recipe was found for, if it was not a timm model.
-        metric: what the best evaluation is chosen by; default: the recipe's, else the task's.
+        metric: what the best evaluation is chosen by, as for `autoft.search`; default: the recipe's, else the task's.
         report: called with every evaluation; a decision that does not continue ends the run.
         device: default: cuda where there is one.
         reuse: whether activations of frozen layers are kept on disk where that pays; on the CPU it changes no result.
@@ -97,13 +98,14 @@ def fine_tune(
     """
     _check_given(recipe, model, device)
     provenance = recipe.provenance
-    ground = lay_ground(recipe, data, module=own_module(model), notify=_say_nothing)
+    decides = [asked] if (asked := metric or (provenance and provenance.metric)) else []
+    ground = lay_ground(recipe, data, module=own_module(model), metrics=decides, notify=_say_nothing)
     notes = list(ground.notes)
     warnings = _differences(provenance, ground.data.fingerprint)
     recipe, device = ground.recipe, device or ("cuda" if torch.cuda.is_available() else "cpu")
     if recipe.optimisation.memory_format == "auto":
         recipe = recipe.override({"optimisation.memory_format": _memory_format(ground, device)})
-    objective = ground.data.task.objective(metric or (provenance.metric if provenance else None))
+    objective = ground.data.task.objective(*decides)
     fitted = fit(
         recipe,
         ground.loaded,

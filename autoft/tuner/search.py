@@ -1,7 +1,7 @@
 """The public functions: search, and resume. Bad settings are told before anything large is imported."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from autoft.tuner.observer import Observer, Silent
 from autoft.tuner.ray_head import begun
 
 if TYPE_CHECKING:
+    from autoft.data.other_metrics import GivenMetric
     from autoft.tuner.given import Model
     from autoft.tuner.result import SearchResult
 
@@ -29,7 +30,7 @@ def search(  # noqa: PLR0913 - the options of a search
     space: Any = None,
     num_samples: int | None = None,
     time_budget_s: float | None = None,
-    metric: str | None = None,
+    metric: "GivenMetric | None" = None,
     name: str | None = None,
     storage_path: str | Path | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
@@ -51,7 +52,10 @@ def search(  # noqa: PLR0913 - the options of a search
         num_samples: recipes to try, baselines included.
         time_budget_s: seconds from the start of the process (or of this call) to the written recipe.
         metric: what decides: accuracy, balanced_accuracy, macro_f1, average_precision, roc_auc, log_loss, mae, mse, r2
-            or loss; default: accuracy, with several labels average_precision, of numbers mae.
+            or loss; the name of a scorer of scikit-learn (``"matthews_corrcoef"``); or one of your own, a function of
+            (targets, predictions) of which more is better, or what ``sklearn.metrics.make_scorer`` makes of it, where
+            it takes probabilities or less is better. Default: accuracy, with several labels average_precision, of
+            numbers mae.
         name: of the run, a plain file name.
         storage_path: the folder of all runs, or its URL as pyarrow has them (``s3://bucket/runs``); default ``runs``.
         overrides: dotted overrides as a mapping or as ``"path=value"`` texts, for example ``{"data.image_size": 96}``.
@@ -73,13 +77,14 @@ def search(  # noqa: PLR0913 - the options of a search
             "space": str(named) if named else (dict(space) if _is_plain_space(space) else None),
             "search.num_samples": num_samples,
             "search.time_budget_s": time_budget_s,
-            "search.metric": metric,
+            "search.metric": _metric_name(metric),
             "output.name": name,
             "output.storage_path": str(storage_path) if storage_path else None,
         },
     )
     given = None if space is None or named or _is_plain_space(space) else space
-    return _run(resolved, Given(model, data, given, address), observer or Silent(), started_at)
+    own = None if isinstance(metric, str) else metric
+    return _run(resolved, Given(model, data, given, own, address), observer or Silent(), started_at)
 
 
 def resume(  # noqa: PLR0913 - the options of a search
@@ -90,6 +95,7 @@ def resume(  # noqa: PLR0913 - the options of a search
     model: "Model | None" = None,
     data: Data | None = None,
     space: Any = None,
+    metric: Callable[..., Any] | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     address: str | None = None,
     observer: Observer | None = None,
@@ -105,6 +111,7 @@ def resume(  # noqa: PLR0913 - the options of a search
         model: the module again, if the search was given one.
         data: the data again, if they were given as Datasets or have moved.
         space: the search space again, if it was given as a Python object.
+        metric: the metric again, if it was one of your own.
         overrides: as for `search`.
         address: as for `search`; another one than before will do, if the run's folder can be reached there.
         observer: as for `search`.
@@ -122,6 +129,7 @@ def resume(  # noqa: PLR0913 - the options of a search
         "search.num_samples": num_samples,
         "search.time_budget_s": time_budget_s,
         "data.source": data_source(data),
+        "search.metric": _metric_name(metric),
         "output.name": name,
         "output.storage_path": storage_path,
     }
@@ -129,7 +137,7 @@ def resume(  # noqa: PLR0913 - the options of a search
     resolved = stored.override({**changes, **dict(_assignments(overrides))})
     if data is None and resolved.data.source is not None:
         _check_there(resolved.data.source)
-    return _run(resolved, Given(model, data, space, address), watching, started_at)
+    return _run(resolved, Given(model, data, space, metric, address), watching, started_at)
 
 
 def _check_there(source: str) -> None:
@@ -182,6 +190,14 @@ def _assignments(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise ConfigError(f"overrides: must be a mapping or texts such as 'data.image_size=96', got {overrides!r}")
     return [parse_assignment(text) for text in texts]
+
+
+def _metric_name(metric: "GivenMetric | None") -> str | None:
+    if metric is None or isinstance(metric, str):
+        return metric
+    from autoft.data.other_metrics import name_of
+
+    return name_of(metric)
 
 
 def _is_plain_space(space: Any) -> bool:

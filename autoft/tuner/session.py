@@ -39,6 +39,7 @@ from autoft.tuner.place import folder_of, worked_on
 from autoft.tuner.policy import Policy
 from autoft.tuner.prepare import (
     Ground,
+    asked_metrics,
     baselines_of,
     build_policy,
     check_before_spending,
@@ -94,7 +95,7 @@ def run_search(
         if not folder.exists:
             earlier_study(config)
         if module is None:
-            check_before_spending(config, base, given.space)
+            check_before_spending(config, base, given.space, given.metric)
         asked = wanted(config.resources, config.search.num_samples)
         with ray_session(given.address, head) as ray:
             if asked:
@@ -103,7 +104,14 @@ def run_search(
                 room = room_for(
                     config.resources, trials=config.search.num_samples, nodes=ray.started_nodes(observer.note)
                 )
-                ground = lay_ground(base, source, module=module, max_bytes=config.data.max_bytes, notify=observer.note)
+                ground = lay_ground(
+                    base,
+                    source,
+                    module=module,
+                    metrics=asked_metrics(config, given.metric),
+                    max_bytes=config.data.max_bytes,
+                    notify=observer.note,
+                )
                 for note in ground.notes:
                     observer.note(note)
                 opened = _open(config, given, ground, folder, room, observer, started_at)

@@ -58,6 +58,19 @@ def test_a_training_that_diverges_at_once_is_an_error_that_names_the_stage():
         fitted({**HEAD, "head_lr": 1e3}, data=nan)
 
 
+def test_a_scorer_of_scikit_learn_decides_and_is_kept_with_the_recipe():
+    one = fitted(HEAD, TUNE, metric="matthews_corrcoef")
+    assert one.objective.metric == one.recipe.provenance.metric == "matthews_corrcoef"
+    assert one.value == max(evaluation.metrics["matthews_corrcoef"] for evaluation in one.curve)
+    torch.manual_seed(0)
+    assert autoft.fine_tune(one.recipe, tiny_data(test=24), model=TinyNet()).reproduced is True
+
+
+def test_a_metric_that_cannot_be_computed_of_the_data_is_told_before_anything_is_trained():
+    with pytest.raises(ConfigError, match=r"metric 'f1': cannot be computed of .* Target is multiclass but"):
+        fitted(HEAD, metric="f1")
+
+
 def test_a_decision_to_stop_ends_the_run():
     seen = []
 

@@ -13,6 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from ray import tune
 from safetensors.torch import load_file
+from sklearn.metrics import cohen_kappa_score
 from tiny import TinyNet, tiny_data
 
 import autoft
@@ -235,6 +236,27 @@ def test_another_data_set_under_the_same_name_is_refused_and_changes_nothing(fin
     with pytest.raises(RunError, match="metric was 'accuracy' and is now 'log_loss'"):
         search(finished.path.parent, metric="log_loss")
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_metric_of_ones_own_decides_and_is_given_again_to_go_on(tmp_path):
+    def kappa(targets, predictions):
+        return cohen_kappa_score(targets, predictions, weights="quadratic")
+
+    def other(targets, predictions):
+        return -kappa(targets, predictions)
+
+    model, data = TinyNet(), tiny_data(test=24)
+    result = search(tmp_path, model=model, data=data, metric=kappa, num_samples=4)
+    best = [max(one.metrics["kappa"] for one in record.curve) for record in result.records]
+    assert (result.summary["metric"], result.summary["mode"]) == ("kappa", "max")
+    assert result.best_value == best[result.summary["winner"]] == max(best)
+    assert {"accuracy", "kappa"} <= set(result.test)
+    again = {"num_samples": 5, "model": model, "data": data}
+    with pytest.raises(UnknownNameError, match=r"'kappa' is not known.*in Python a function of your own"):
+        autoft.resume(result.path, **again)
+    with pytest.raises(RunError, match="metric was 'kappa' and is now 'other'"):
+        autoft.resume(result.path, metric=other, **again)
+    assert len(autoft.resume(result.path, metric=kappa, **again).records) == 5
 
 
 def test_the_same_seed_gives_the_same_search(tmp_path):
