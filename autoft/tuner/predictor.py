@@ -143,13 +143,13 @@ class Predictor:
     def evaluate(self, data: Any, *, split: str | None = None) -> Evaluated:
         """Measure it on items whose labels are known, image by image as the search did.
 
+        By the metrics of the task, and that which decided its run, if scikit-learn has it.
+
         Args:
             data: a folder of class folders, a CSV or parquet manifest, an .npz file, a built-in name, or a map-style
                 Dataset of (input, target). Labels are matched to the model's classes by name.
             split: only the items that are in it: train, val or test, as the data say, or of the data of the run that
                 the model was loaded from as they were drawn.
-
-        The metrics are those of the task, and that by which its run was decided, if scikit-learn has it.
 
         Raises:
             DataError: no items, none that can be read, or not what the model takes.

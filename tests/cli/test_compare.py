@@ -82,6 +82,21 @@ def test_json_has_all_metrics_and_the_difference(printed, runs):
     assert mine["metrics"] == pytest.approx(summary["test"])
 
 
+def test_a_scorer_of_scikit_learn_orders_them_and_is_measured_of_a_run_that_it_decided(printed, runs, other_photos):
+    told = json.loads(printed("compare", runs / "a", runs / "b", "--json", "--metric", "matthews_corrcoef"))
+    values = [row["metrics"]["matthews_corrcoef"] for row in told["models"]]
+    assert (told["metric"], told["scored_by"]) == ("matthews_corrcoef", "loss")
+    assert values == sorted(values, reverse=True)
+    shutil.copytree(runs / "a", runs / "e")
+    split = json.loads((runs / "e/split.json").read_text())
+    split["identity"]["metric"] = "matthews_corrcoef"
+    (runs / "e/split.json").write_text(json.dumps(split))
+    found = autoft.Predictor.load(runs / "e", device="cpu").evaluate(other_photos)
+    assert found.metrics.keys() - autoft.Predictor.load(runs / "a", device="cpu").evaluate(other_photos).metrics == {
+        "matthews_corrcoef"
+    }
+
+
 def test_splits_that_differ_are_told_and_items_that_are_given_do_for_all(printed, runs, other_photos):
     with pytest.raises(DataError, match=r"do not mean the same items: .* give --data with items that neither has seen"):
         autoft.compare([runs / "a", runs / "c"], device="cpu")
