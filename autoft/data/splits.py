@@ -191,7 +191,23 @@ def _spread_labels(place: NDArray[np.str_], labels: NDArray[np.bool_], rng: np.r
             movable = [item for item in holders if _can_leave(item, place, labels)]
             if movable:
                 place[movable[0]] = split
+            elif split == TRAIN and (pair := _exchangeable(holders, place, labels)):
+                place[list(pair)] = place[list(pair[::-1])]
     return place
+
+
+def _exchangeable(
+    holders: Indices, place: NDArray[np.str_], labels: NDArray[np.bool_]
+) -> tuple[np.intp, np.intp] | None:
+    """One of the items, each alone in its split, and an item of train that can stand there: train loses no label."""
+    covered = labels[place == TRAIN].any(axis=0)
+    for item in holders:
+        for other in np.flatnonzero(place == TRAIN):
+            rest = place == TRAIN
+            rest[[item, other]] = True, False
+            if labels[rest].any(axis=0)[covered].all():
+                return item, other
+    return None
 
 
 def _can_leave(item: int, place: NDArray[np.str_], labels: NDArray[np.bool_]) -> bool:
