@@ -166,6 +166,7 @@ def _corrected(tails: Array, drawn: Array, mean: float, sums: Array, sizes: Arra
     bias = normal.inv_cdf(float(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn))))
     left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
     away = left_out.mean() - left_out
+    away = np.ldexp(away, -np.frexp(np.abs(away).max())[1])  # the unit does not matter, and small cubes would be 0
     spread = float(np.square(away).sum())
     acceleration = float((away**3).sum()) / (6 * spread**1.5) if spread else 0.0
     z = bias + np.array([normal.inv_cdf(float(tail)) for tail in tails])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autoft.statistics import compare, paired_bootstrap, standard_error
@@ -13,6 +13,7 @@ REAL = st.lists(st.floats(-3, 3), min_size=3, max_size=40)
 
 @settings(max_examples=50)
 @given(st.one_of(BINARY, REAL), st.sampled_from(["percentile", "bca"]), st.integers(0, 3))
+@example(values=[0.0, 0.0, 3.3e-121], method="bca", seed=0)
 def test_the_same_seed_gives_the_same_interval_and_signs_turn_it(values, method, seed):
     arguments = {"method": method, "seed": seed, "draws": 300}
     interval = paired_bootstrap(values, **arguments)
