@@ -13,8 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 
-hypothesis.settings.register_profile("autoft", deadline=None, max_examples=50)
-hypothesis.settings.load_profile("autoft")
+hypothesis.settings.register_profile("autoft", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)  # for what no fixed examples show
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "autoft"))
 
 # a shell's background job ignores Ctrl-C, and so would every command that a test starts and interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
